@@ -1,0 +1,82 @@
+package msg
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// ErrMember means that a stored member is no JSON object with a msg.
+var ErrMember = errors.New("msg: not a stored message")
+
+// member is a message as a store keeps it. An old daemon writes and reads msg
+// and expire only; it knows the mid from the score.
+type member struct {
+	Mid    int64           `json:"mid"`
+	Nonce  string          `json:"nonce"`
+	Expire int64           `json:"expire"`
+	Msg    json.RawMessage `json:"msg"`
+}
+
+// AppendMember appends m as a store keeps it:
+//
+//	{"mid":<mid>,"nonce":"<nonce>","expire":<unix second>,"msg":<JSON>}
+//
+// mid, nonce and expire come first and in this order, so that a store can find
+// them without parsing the JSON of the message, whatever that holds.
+func AppendMember(dst []byte, m Message) []byte {
+	dst = append(dst, `{"mid":`...)
+	dst = strconv.AppendInt(dst, m.Mid, 10)
+	return append(dst, MemberTail(m)...)
+}
+
+// MemberTail is AppendMember without `{"mid":<mid>`, for a store that decides
+// the mid itself.
+func MemberTail(m Message) []byte {
+	tail := make([]byte, 0, len(m.Body)+len(m.Nonce)+48)
+	tail = append(tail, `,"nonce":"`...)
+	tail = append(tail, m.Nonce...)
+	tail = append(tail, `","expire":`...)
+	tail = strconv.AppendInt(tail, m.Expires, 10)
+	tail = append(tail, `,"msg":`...)
+	tail = append(tail, m.Body...)
+	return append(tail, '}')
+}
+
+// ParseMember reads a member, ours or an old daemon's, stored under score. The
+// mid is the score for an old daemon's member, which carries none. It returns
+// ErrMember when raw is neither.
+func ParseMember(raw []byte, score int64) (Message, error) {
+	var m member
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return Message{}, fmt.Errorf("%w: %w", ErrMember, err)
+	}
+	if len(m.Msg) == 0 {
+		return Message{}, fmt.Errorf("%w: no msg", ErrMember)
+	}
+	body, err := canonical(m.Msg)
+	if err != nil {
+		return Message{}, fmt.Errorf("%w: %w", ErrMember, err)
+	}
+	out := Message{Body: body, Mid: m.Mid, Expires: m.Expire, Nonce: m.Nonce}
+	if out.Mid == 0 {
+		out.Mid = score
+	}
+	return out, nil
+}
+
+// ValidNonce reports whether s may be kept as a nonce.
+func ValidNonce(s string) bool {
+	if len(s) > 64 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return true
+}

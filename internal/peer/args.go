@@ -1,0 +1,168 @@
+package peer
+
+import "encoding/json"
+
+// The calls of the contract (docs/protocol.md, "RPC"). Gob matches fields by
+// name: fields may be added here, never renamed or retyped.
+type (
+	// NewArgs is CometRPC.New: key may connect with token.
+	NewArgs struct {
+		Expire int64 // seconds the token lives; 0: 30 days, renewed by use
+		Token  string
+		Key    string
+		Budget int64 // ours: milliseconds the call may take; 0: the callee's own timeout
+	}
+	// PushPrivateArgs is CometRPC.PushPrivate: one message for one key.
+	PushPrivateArgs struct {
+		Key    string
+		Msg    json.RawMessage
+		Expire uint // seconds; 0: only to who is online now
+	}
+	// PushPrivatesArgs is CometRPC.PushPrivates: one message for many keys.
+	PushPrivatesArgs struct {
+		Keys   []string
+		Msg    json.RawMessage
+		Expire uint
+	}
+	// PushPrivatesReply names the keys that failed.
+	PushPrivatesReply struct{ FKeys []string }
+	// MigrateArgs is CometRPC.Migrate: the ring as a web sees it.
+	MigrateArgs struct {
+		Nodes map[string]int // node → weight
+		Epoch int64          // ours; 0: an old web's, "read again"
+	}
+	// SavePrivateArgs is MessageRPC.SavePrivate: keep Msg under this very mid.
+	SavePrivateArgs struct {
+		Key    string
+		Msg    json.RawMessage
+		MsgId  int64
+		Expire uint // seconds from now
+	}
+	// SavePrivatesArgs is MessageRPC.SavePrivates.
+	SavePrivatesArgs struct {
+		Keys   []string
+		Msg    json.RawMessage
+		MsgId  int64
+		Expire uint
+	}
+	// SavePrivatesReply names the keys that failed.
+	SavePrivatesReply struct{ FKeys []string }
+	// GetPrivateArgs is MessageRPC.GetPrivate: what is kept above MsgId.
+	GetPrivateArgs struct {
+		MsgId int64
+		Key   string
+	}
+	// OldMessage is a message in GetPrivateReply.
+	OldMessage struct {
+		Msg     json.RawMessage
+		MsgId   int64
+		GroupId uint
+	}
+	// GetPrivateReply holds messages by rising mid.
+	GetPrivateReply struct{ Msgs []*OldMessage }
+)
+
+// Our own calls. They work on batches and answer for each item, so that one
+// key's trouble is not another's. Budget is what is left of the caller's time
+// in milliseconds; 0 leaves the callee its own timeout.
+type (
+	// PushArgs is CometRPC.Push.
+	PushArgs struct {
+		Pushes []Push
+		Budget int64
+	}
+	// Push is one message for one or more keys of one comet.
+	Push struct {
+		Keys     []string
+		Msg      json.RawMessage // canonical (msg.Canonical)
+		ExpireAt int64           // unix second; 0: only to who is online now
+		Nonce    string          // msg.ValidNonce, not empty when ExpireAt > 0
+		Retry    bool            // the nonce may be stored already: look among all members
+	}
+	// PushReply answers for each key of each push, in their order.
+	PushReply struct{ Results []PushResult }
+	// PushResult is what became of one message for one key.
+	PushResult struct {
+		Code Code
+		Mid  int64 // of the stored or delivered message; 0 if it has none
+	}
+
+	// SaveArgs is MessageRPC.Save. All items of a call should lie on one shard.
+	SaveArgs struct {
+		Bodies []json.RawMessage // canonical; shared by items
+		Items  []SaveItem
+		Budget int64
+	}
+	// SaveItem is one message for one key.
+	SaveItem struct {
+		Key      string
+		Body     int   // index into SaveArgs.Bodies
+		ExpireAt int64 // unix second, > 0
+		Nonce    string
+		Floor    int64 // largest mid the comet gave the key; mid.Unknown: caller knows none
+		Known    int64 // the nonce is looked for above this mid, unless Retry
+		Retry    bool  // look for the nonce among all members
+		Pending  bool  // the owner does not know of this save: put the key into the shard's pending set
+	}
+	// SaveReply answers for each item, in their order.
+	SaveReply struct{ Results []SaveResult }
+	// SaveResult is what the store decided.
+	SaveResult struct {
+		Code Code
+		Mid  int64 // of the message
+		Prev int64 // the last mid of the key before it; for a nonce hit Prev == Mid, its first mid
+	}
+
+	// ReadArgs is MessageRPC.Read.
+	ReadArgs struct {
+		Items  []ReadItem
+		Budget int64
+	}
+	// ReadItem asks for the messages of one key with a mid above After.
+	ReadItem struct {
+		Key   string
+		After int64
+		Limit int // at most this many, oldest first; 0: none, only Last and Trimmed
+	}
+	// ReadReply answers for each item, in their order.
+	ReadReply struct{ Results []ReadResult }
+	// ReadResult is what the store holds of one key.
+	ReadResult struct {
+		Code    Code
+		Msgs    []Stored // by rising mid, none of them expired
+		Last    int64    // the last mid of the key, foreign ones far ahead left out
+		Trimmed int64    // the largest mid that newer ones pushed out before it expired
+	}
+	// Stored is a message in a ReadResult.
+	Stored struct {
+		Msg      json.RawMessage // canonical
+		Mid      int64
+		ExpireAt int64
+	}
+
+	// ShardsReply is MessageRPC.Shards (argument: int 0): the ring over the
+	// stores, by which a comet sorts its saves into lanes.
+	ShardsReply struct {
+		Base  int            // ticks per unit of weight
+		Nodes map[string]int // shard → weight
+	}
+
+	// TokenArgs is MessageRPC.TokenAdd and MessageRPC.TokenCheck.
+	TokenArgs struct {
+		Key    string
+		Token  string
+		Expire int64 // TokenAdd: seconds; 0: 30 days, renewed by use
+		Budget int64
+	}
+	// TokenReply is the answer of MessageRPC.TokenCheck.
+	TokenReply struct{ State TokenState }
+)
+
+// TokenState is what the store knows of a key and a token.
+type TokenState int
+
+const (
+	TokenNone  TokenState = iota // the key has no live token
+	TokenOther                   // the key has a live token, but not this one
+	TokenLive                    // this token is live
+)

@@ -1,0 +1,39 @@
+package peer
+
+import "errors"
+
+// Code says in a reply what became of one item. Codes cross the wire: append
+// new ones, never renumber.
+type Code int
+
+const (
+	OK      Code = iota // done
+	NotMine             // the ring gives the key to another comet
+	Failed              // not surely done: nothing was promised, it may be tried again
+	Invalid             // the item itself is wrong; trying again will not help
+)
+
+var (
+	// ErrNotMine means that the comet that was asked does not own the key.
+	ErrNotMine = errors.New("peer: the key belongs to another node")
+	// ErrFailed means that the call was not surely carried out.
+	ErrFailed = errors.New("peer: not surely done")
+	// ErrInvalid means that an argument of the call is wrong.
+	ErrInvalid = errors.New("peer: invalid argument")
+	// ErrNoMethod means that the daemon at the other end is an old one, which
+	// does not know a call of ours.
+	ErrNoMethod = errors.New("peer: the daemon does not know this call")
+)
+
+// Err returns nil for OK, and otherwise one of ErrNotMine, ErrInvalid and ErrFailed.
+func (c Code) Err() error {
+	switch c {
+	case OK:
+		return nil
+	case NotMine:
+		return ErrNotMine
+	case Invalid:
+		return ErrInvalid
+	}
+	return ErrFailed
+}
