@@ -1,0 +1,64 @@
+package testenv
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestRedisKeepsDataOverKill(t *testing.T) {
+	r := Redis(t)
+	command(t, r.Addr(), "SET k v\r\n", "+OK")
+	r.Kill()
+	if _, err := ask(r.Addr(), "PING\r\n"); err == nil {
+		t.Fatal("a killed Redis answers")
+	}
+	r.Start()
+	command(t, r.Addr(), "EXISTS k\r\n", ":1")
+	r.Wipe()
+	command(t, r.Addr(), "EXISTS k\r\n", ":0")
+}
+
+func TestRedisPaused(t *testing.T) {
+	r := Redis(t)
+	r.Pause()
+	conn, err := net.Dial("tcp", r.Addr())
+	if err != nil {
+		t.Fatalf("a paused Redis must still be connected to by the kernel: %v", err)
+	}
+	defer conn.Close()
+	if _, err := ask(r.Addr(), "PING\r\n"); err == nil {
+		t.Error("a paused Redis answers")
+	}
+	r.Resume()
+	Eventually(t, 5*time.Second, r.ping)
+}
+
+func TestRedisArguments(t *testing.T) {
+	r := Redis(t, "--requirepass", "pw")
+	command(t, r.Addr(), "GET k\r\n", "-NOAUTH Authentication required.")
+}
+
+func TestZooKeeper(t *testing.T) {
+	z := ZooKeeper(t)
+	if got, err := ask(z.Addr(), "ruok"); !strings.HasPrefix(got, "imok") {
+		t.Errorf("ruok = %q, %v, want imok", got, err)
+	}
+	z.Kill()
+	if err := z.serving(); err == nil {
+		t.Error("a killed ZooKeeper serves")
+	}
+	z.Start()
+	z.Wipe()
+	if err := z.serving(); err != nil {
+		t.Errorf("after Wipe: %v", err)
+	}
+}
+
+func command(t *testing.T, addr, request, want string) {
+	t.Helper()
+	if got, err := ask(addr, request); got != want {
+		t.Fatalf("%q = %q, %v, want %q", request, got, err, want)
+	}
+}

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Makes sure that the servers which the tests start are installed (Debian
+# packages). As root it installs what is missing; otherwise it says what is
+# missing and fails.
+set -euo pipefail
+
+missing=()
+need() { # PACKAGE FILE: the file that shows the package is there
+	[ -e "$2" ] || missing+=("$1")
+}
+need redis-server /usr/bin/redis-server
+need zookeeper /usr/share/java/zookeeper.jar
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+	echo "missing for the tests: ${missing[*]}" >&2
+	echo "install them as root:  apt-get update && apt-get install -y --no-install-recommends ${missing[*]}" >&2
+	exit 1
+fi
+
+# Only the programs are wanted: no service is to be started at installation.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod 755 $policy
+	trap 'rm -f $policy' EXIT
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q
+apt-get install -y -q --no-install-recommends "${missing[@]}"
