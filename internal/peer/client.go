@@ -1,0 +1,175 @@
+package peer
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Caller carries calls to one daemon (rpcnet.Client). Its errors tell whether a
+// call that failed may have been carried out: rpcnet.ErrNotSent, rpcnet.ErrLost.
+type Caller interface {
+	Call(ctx context.Context, method string, args, reply any) error
+	Addr() string
+}
+
+// call is Caller.Call with the callee's errors restored.
+func call(ctx context.Context, c Caller, method string, args, reply any) error {
+	return restore(method, c.Call(ctx, method, args, reply))
+}
+
+// budget returns what is left of ctx in milliseconds, at least 1; 0 when ctx
+// has no end.
+func budget(ctx context.Context) int64 {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return 0
+	}
+	return max(1, time.Until(end).Milliseconds())
+}
+
+// Within returns a context that ends when the caller's budget does, but not
+// after most. Servers open it for each call.
+func Within(ctx context.Context, budget int64, most time.Duration) (context.Context, context.CancelFunc) {
+	d := most
+	if budget > 0 {
+		d = min(most, time.Duration(min(budget, most.Milliseconds()))*time.Millisecond)
+	}
+	return context.WithTimeout(ctx, d)
+}
+
+// Comet calls one comet.
+type Comet struct{ c Caller }
+
+// NewComet returns a client for the comet at the other end of c.
+func NewComet(c Caller) *Comet { return &Comet{c} }
+
+// Addr returns the host:port of the comet's RPC.
+func (c *Comet) Addr() string { return c.c.Addr() }
+
+// Push hands pushes to the comet and returns a result for each key of each
+// push, in their order. An error means that none of them was surely done.
+func (c *Comet) Push(ctx context.Context, pushes []Push) ([]PushResult, error) {
+	var reply PushReply
+	err := call(ctx, c.c, "CometRPC.Push", &PushArgs{Pushes: pushes, Budget: budget(ctx)}, &reply)
+	if isOld(err) {
+		return pushOld(ctx, c.c, pushes)
+	}
+	if err != nil {
+		return nil, err
+	}
+	want := 0
+	for _, p := range pushes {
+		want += len(p.Keys)
+	}
+	if len(reply.Results) != want {
+		return nil, fmt.Errorf("%w: CometRPC.Push answered for %d of %d keys", ErrFailed, len(reply.Results), want)
+	}
+	return reply.Results, nil
+}
+
+// New lets a key connect with a token. It returns when the token is stored.
+func (c *Comet) New(ctx context.Context, key, token string, expire int64) error {
+	var ret int
+	args := NewArgs{Key: key, Token: token, Expire: expire, Budget: budget(ctx)}
+	if err := call(ctx, c.c, "CometRPC.New", &args, &ret); err != nil {
+		return err
+	}
+	return refused("CometRPC.New", ret)
+}
+
+// Close ends the sessions of a key.
+func (c *Comet) Close(ctx context.Context, key string) error {
+	var ret int
+	if err := call(ctx, c.c, "CometRPC.Close", key, &ret); err != nil {
+		return err
+	}
+	return refused("CometRPC.Close", ret)
+}
+
+// Ping asks whether the comet answers.
+func (c *Comet) Ping(ctx context.Context) error {
+	var ret int
+	return call(ctx, c.c, "CometRPC.Ping", 0, &ret)
+}
+
+// Message calls one message daemon.
+type Message struct{ c Caller }
+
+// NewMessage returns a client for the message daemon at the other end of c.
+func NewMessage(c Caller) *Message { return &Message{c} }
+
+// Addr returns the host:port of the message daemon's RPC.
+func (m *Message) Addr() string { return m.c.Addr() }
+
+// Save stores the items of args and answers for each, in their order. An error
+// means that none of them was surely stored. args.Budget is set from ctx.
+func (m *Message) Save(ctx context.Context, args SaveArgs) (SaveReply, error) {
+	args.Budget = budget(ctx)
+	var reply SaveReply
+	err := call(ctx, m.c, "MessageRPC.Save", &args, &reply)
+	if isOld(err) {
+		return saveOld(ctx, m.c, args)
+	}
+	if err == nil && len(reply.Results) != len(args.Items) {
+		err = fmt.Errorf("%w: MessageRPC.Save answered for %d of %d items", ErrFailed, len(reply.Results), len(args.Items))
+	}
+	return reply, err
+}
+
+// Read returns what the store holds of each key, in their order. args.Budget is
+// set from ctx.
+func (m *Message) Read(ctx context.Context, args ReadArgs) (ReadReply, error) {
+	args.Budget = budget(ctx)
+	var reply ReadReply
+	err := call(ctx, m.c, "MessageRPC.Read", &args, &reply)
+	if isOld(err) {
+		return readOld(ctx, m.c, args)
+	}
+	if err == nil && len(reply.Results) != len(args.Items) {
+		err = fmt.Errorf("%w: MessageRPC.Read answered for %d of %d items", ErrFailed, len(reply.Results), len(args.Items))
+	}
+	return reply, err
+}
+
+// Shards returns the ring over the stores. ErrNoMethod: an old daemon, which
+// keeps it to itself.
+func (m *Message) Shards(ctx context.Context) (ShardsReply, error) {
+	var reply ShardsReply
+	err := call(ctx, m.c, "MessageRPC.Shards", 0, &reply)
+	return reply, err
+}
+
+// TokenAdd stores a token of a key, or renews it. args.Budget is set from ctx.
+func (m *Message) TokenAdd(ctx context.Context, args TokenArgs) error {
+	args.Budget = budget(ctx)
+	var ret int
+	if err := call(ctx, m.c, "MessageRPC.TokenAdd", &args, &ret); err != nil {
+		return err
+	}
+	return refused("MessageRPC.TokenAdd", ret)
+}
+
+// TokenCheck asks what the store knows of a key and a token, and renews a token
+// that is renewed by use. args.Budget is set from ctx.
+func (m *Message) TokenCheck(ctx context.Context, args TokenArgs) (TokenState, error) {
+	args.Budget = budget(ctx)
+	var reply TokenReply
+	err := call(ctx, m.c, "MessageRPC.TokenCheck", &args, &reply)
+	return reply.State, err
+}
+
+// Delete removes the stored messages of a key.
+func (m *Message) Delete(ctx context.Context, key string) error {
+	var ret int
+	if err := call(ctx, m.c, "MessageRPC.DelPrivate", key, &ret); err != nil {
+		return err
+	}
+	return refused("MessageRPC.DelPrivate", ret)
+}
+
+// Ping asks whether the message daemon answers.
+func (m *Message) Ping(ctx context.Context) error {
+	var ret int
+	return call(ctx, m.c, "MessageRPC.Ping", 0, &ret)
+}
