@@ -1,0 +1,35 @@
+# Every target is one plain command; `make` alone lists them.
+
+GO          ?= go
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+
+.PHONY: help build run test fuzz bench lint cover clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
+
+build: ## put comet, web, message and gopush into bin/
+	$(GO) build -trimpath -ldflags '-X gopush-cluster/internal/version.stamp=$(VERSION)' -o bin/ ./cmd/comet ./cmd/web ./cmd/message ./cmd/gopush
+
+run: build ## run a whole cluster in one process, its data in ./data
+	bin/gopush standalone
+
+test: ## run everything: -race, real servers, fuzz targets and benchmarks in brief
+	scripts/test.sh
+
+fuzz: ## fuzz each target for FUZZTIME (default 1m)
+	scripts/fuzz.sh $(or $(FUZZTIME),1m)
+
+bench: ## run the Go benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+lint: ## gofmt, vet, staticcheck, govulncheck
+	GO='$(GO)' STATICCHECK=$(STATICCHECK) GOVULNCHECK=$(GOVULNCHECK) scripts/lint.sh
+
+cover: ## write coverage to coverage.out and print it by function
+	$(GO) test -coverprofile=coverage.out -coverpkg=./... ./... && $(GO) tool cover -func=coverage.out
+
+clean: ## remove what the other targets made, but no data
+	rm -rf bin coverage.out

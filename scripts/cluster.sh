@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# cluster.sh up|down|status: a cluster of 2 comets, 2 webs and 2 messages on the
+# ZooKeeper and the two Redis of services.sh, which up starts if need be.
+#
+# Every daemon runs with a file of conf/, copied to RUN_DIR/conf with what must
+# differ: the ports of the second ones, the node name of the second comet, the
+# ports of the services and the second Redis as a second shard.
+#
+#   RUN_DIR         ./run   data, logs, pid files, configuration
+#   PORT_SHIFT      0       added to the ports in conf/
+#   SECOND_SHIFT    200     added once more for the second comet, web, message
+#   ZOOKEEPER_PORT, REDIS1_PORT, REDIS2_PORT   as for services.sh
+#
+# up may be repeated: what runs already is left alone. down ends the daemons,
+# clients first, and then what services.sh started.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export RUN_DIR=${RUN_DIR:-run}
+export ZOOKEEPER_PORT=${ZOOKEEPER_PORT:-2181}
+export REDIS1_PORT=${REDIS1_PORT:-6379}
+export REDIS2_PORT=${REDIS2_PORT:-6380}
+PORT_SHIFT=${PORT_SHIFT:-0}
+SECOND_SHIFT=${SECOND_SHIFT:-200}
+. scripts/process.sh
+
+shift_of() { case $1 in *2) echo $((PORT_SHIFT + SECOND_SHIFT)) ;; *) echo "$PORT_SHIFT" ;; esac; }
+
+# derive NAME writes RUN_DIR/conf/NAME.toml from conf/.
+derive() {
+  awk -v shift_by="$(shift_of "$1")" -v number="${1#"${1%?}"}" \
+    -v zookeeper="$ZOOKEEPER_PORT" -v redis1="$REDIS1_PORT" -v redis2="$REDIS2_PORT" '
+    /^[a-z]+\.bind/ && match($0, /localhost:[0-9]+/) {
+      port = substr($0, RSTART + 10, RLENGTH - 10) + shift_by
+      $0 = substr($0, 1, RSTART + 9) port substr($0, RSTART + RLENGTH)
+    }
+    /^comet\.node/                { sub(/"node[0-9]+"/, "\"node" number "\"") }
+    /^\[/                         { section = $1 }
+    section == "[zookeeper]"      { sub(/localhost:2181/, "localhost:" zookeeper) }
+    section == "[redis.source]" && /tcp@localhost:6379/ {
+      sub(/localhost:6379/, "localhost:" redis1)
+      print
+      $0 = "\"node3:2\" = \"tcp@localhost:" redis2 "\""
+    }
+    { print }
+  ' "conf/${1%?}.toml" >"$RUN_DIR/conf/$1.toml"
+}
+
+# port NAME KEY prints the port that NAME binds under KEY.
+port() { sed -n "s/^$2\.bind.*localhost:\([0-9]*\).*/\1/p" "$RUN_DIR/conf/$1.toml"; }
+
+# ready NAME asks the daemon itself.
+ready() {
+  local stat
+  stat=$(port "$1" stat)
+  (exec 3<>"/dev/tcp/127.0.0.1/$stat" &&
+    printf 'GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n' >&3 && head -n 1 <&3 | grep -q ' 200 ') 2>/dev/null
+}
+
+up_daemon() {
+  local name=$1 key
+  pid_of "$name" >/dev/null && return 0
+  derive "$name"
+  for key in http admin websocket tcp rpc stat pprof; do
+    if [ -n "$(port "$name" $key)" ] && listening "$(port "$name" $key)"; then
+      die "port $(port "$name" $key), wanted for $name, is taken by another program; stop it, or move all ports: PORT_SHIFT=1000 $0 up"
+    fi
+  done
+  launch "$name" "bin/${name%?}" -c "$RUN_DIR/conf/$name.toml"
+}
+
+status() {
+  local down=0 name
+  for name in message1 message2; do
+    row $name "rpc localhost:$(port $name rpc)  stat http://localhost:$(port $name stat)/stat" || down=1
+  done
+  for name in comet1 comet2; do
+    row $name "tcp localhost:$(port $name tcp)  websocket localhost:$(port $name websocket)  stat http://localhost:$(port $name stat)/stat" || down=1
+  done
+  for name in web1 web2; do
+    row $name "http http://localhost:$(port $name http)  admin http://localhost:$(port $name admin)  stat http://localhost:$(port $name stat)/stat" || down=1
+  done
+  return $down
+}
+
+case "${1:-}" in
+  up)
+    for daemon in comet web message gopush; do
+      [ -x "bin/$daemon" ] || { make build; break; }
+    done
+    scripts/services.sh up
+    mkdir -p "$RUN_DIR/conf"
+    for name in message1 message2 comet1 comet2 web1 web2; do up_daemon $name; done
+    for name in message1 message2 comet1 comet2 web1 web2; do await $name 60 ready $name; done
+    status
+    cat <<EOF
+
+Try it:
+  bin/gopush nodes --admin http://localhost:$(port web1 admin)
+  bin/gopush sub alice --web http://localhost:$(port web1 http)
+  bin/gopush push alice '{"hello":"cluster"}' --admin http://localhost:$(port web2 admin)
+EOF
+    ;;
+  down)
+    for name in web2 web1 comet2 comet1 message2 message1; do stop $name; done
+    scripts/services.sh down
+    ;;
+  status)
+    scripts/services.sh status || true
+    [ -e "$RUN_DIR/conf/web2.toml" ] || die "never started here; $0 up starts it"
+    status
+    ;;
+  *) sed -n '2,16s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac

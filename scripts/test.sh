@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# test.sh: what make test and CI run. Real ZooKeeper and Redis are part of it;
+# deps.sh installs them where it may.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/deps.sh
+go vet ./...
+go test -race -timeout 9m ./...
+echo "benchmarks, one round each: they must work; make bench measures"
+go test -run '^$' -bench . -benchtime 1x ./...
+scripts/fuzz.sh 5000x
