@@ -1,0 +1,98 @@
+package config
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/BurntSushi/toml"
+)
+
+// fieldsOf returns the keys of a struct and where their fields are. An
+// embedded struct without a tag lends its keys to the outer one.
+func fieldsOf(t reflect.Type) map[string][]int {
+	fields := make(map[string][]int)
+	for _, f := range reflect.VisibleFields(t) {
+		if name, ok := f.Tag.Lookup("toml"); ok && name != "-" && f.IsExported() {
+			fields[name] = f.Index
+		}
+	}
+	return fields
+}
+
+// keys returns every key below at that t holds, tables included, dotted.
+func keys(t reflect.Type, at toml.Key) []string {
+	var all []string
+	fields := fieldsOf(t)
+	for _, name := range sortedKeys(fields) {
+		key := append(slices.Clip(at), name)
+		all = append(all, key.String())
+		if f := t.FieldByIndex(fields[name]); f.Type.Kind() == reflect.Struct {
+			all = append(all, keys(f.Type, key)...)
+		}
+	}
+	return all
+}
+
+// Keys returns every key that a file for config may hold, dotted, tables left
+// out. config is a struct such as a daemon's Config. Tests compare the keys
+// with the documentation.
+func Keys(config any) []string {
+	var leaves []string
+	all := keys(reflect.TypeOf(config), nil)
+	for i, key := range all {
+		if i+1 < len(all) && len(all[i+1]) > len(key) && all[i+1][:len(key)+1] == key+"." {
+			continue
+		}
+		leaves = append(leaves, key)
+	}
+	return leaves
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// nearest returns the known key that key was most likely meant to be: at most
+// a third of it is mistyped, or it is the last part of exactly one. It returns
+// "" if there is none.
+func nearest(key string, known []string) string {
+	best, distance := "", len(key)/3+1
+	for _, k := range known {
+		if d := editDistance(key, k); d < distance {
+			best, distance = k, d
+		}
+	}
+	if best != "" {
+		return best
+	}
+	for _, k := range known {
+		if len(k) > len(key) && k[len(k)-len(key)-1:] == "."+key {
+			if best != "" {
+				return ""
+			}
+			best = k
+		}
+	}
+	return best
+}
+
+// editDistance returns how many bytes must be added, dropped or replaced to
+// turn a into b.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replace := diagonal
+			if a[i] != b[j] {
+				replace++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
