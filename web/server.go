@@ -1,0 +1,213 @@
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/golang/glog"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+
+	"gopush-cluster/internal/peer"
+	"gopush-cluster/internal/registry"
+)
+
+// ErrStarted means that Run was called before.
+var ErrStarted = errors.New("web: already started")
+
+// Directory knows which comet holds a key.
+type Directory interface {
+	// Lookup returns the ring's node for key, false when the ring is empty.
+	Lookup(key string) (registry.Node, bool)
+	// Comet returns a client of the comet that serves key. An error means that
+	// nobody can be called.
+	Comet(key string) (*peer.Comet, error)
+	// Ready returns nil when the ring is known and a message daemon answers.
+	Ready() error
+}
+
+// Messages is the message daemons as one. Errors are those of peer.Message,
+// after a call that failed was tried elsewhere where that is safe.
+type Messages interface {
+	Save(ctx context.Context, args peer.SaveArgs) (peer.SaveReply, error)
+	Read(ctx context.Context, args peer.ReadArgs) (peer.ReadReply, error)
+	TokenAdd(ctx context.Context, args peer.TokenArgs) error
+	TokenCheck(ctx context.Context, args peer.TokenArgs) (peer.TokenState, error)
+	Delete(ctx context.Context, key string) error
+}
+
+// Deps is what web needs of the cluster.
+type Deps struct {
+	Directory Directory
+	Messages  Messages
+	Nodes     func() []Node    // the ring for /1/admin/nodes; nil: none
+	Now       func() time.Time // nil: time.Now
+	Random    io.Reader        // nonces and chance; nil: crypto/rand
+}
+
+// Server is one web daemon.
+type Server struct {
+	// Set by New, then read-only.
+	dir       Directory
+	stored    Messages
+	ring      func() []Node
+	now       func() time.Time
+	random    io.Reader
+	timeout   time.Duration // of a call that is no push
+	drainTime time.Duration
+	ports     []port
+	initial   Config // what Reload cannot change is compared with it
+	count     *counters
+
+	rules   atomic.Pointer[rules]
+	started atomic.Bool
+	sparse  rate.Sometimes // of log lines about failed requests
+}
+
+// port is one listener and what serves it.
+type port struct {
+	listener net.Listener
+	server   *http.Server
+	admin    bool
+}
+
+// New checks cfg, reads its secrets and binds the listeners, so a taken port
+// fails here and the addresses are known before Run. It starts no goroutine;
+// after an error nothing is open.
+func New(cfg Config, deps Deps) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	rules, err := cfg.rules()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		dir:       deps.Directory,
+		stored:    deps.Messages,
+		ring:      deps.Nodes,
+		now:       deps.Now,
+		random:    deps.Random,
+		timeout:   cfg.RPC.Timeout.D(),
+		drainTime: cfg.Drain.Timeout.D(),
+		initial:   cfg,
+		count:     newCounters(),
+		sparse:    rate.Sometimes{Interval: time.Second},
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.random == nil {
+		s.random = rand.Reader
+	}
+	if s.ring == nil {
+		s.ring = func() []Node { return nil }
+	}
+	s.rules.Store(rules)
+	open := func(binds []string, admin bool, h http.Handler, size time.Duration) error {
+		for _, addr := range binds {
+			l, err := net.Listen("tcp", addr)
+			if err != nil {
+				return fmt.Errorf("web: %w", err)
+			}
+			s.ports = append(s.ports, port{l, newHTTPServer(h, size), admin})
+		}
+		return nil
+	}
+	err = errors.Join(
+		open(cfg.HTTP.Bind, false, s.route(public, nil), publicRead),
+		open(cfg.Admin.Bind, true, s.route(internal, s.guardAdmin), adminRead),
+	)
+	if err != nil {
+		for _, p := range s.ports {
+			_ = p.listener.Close() // it has served nobody
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
+// Run serves until ctx ends or a listener fails, then takes no more, finishes
+// the requests under way within drain.timeout, and closes. It returns after its
+// last goroutine has ended.
+func (s *Server) Run(ctx context.Context) error {
+	if !s.started.CompareAndSwap(false, true) {
+		return ErrStarted
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	for _, p := range s.ports {
+		g.Go(func() error {
+			glog.Infof("web: serving addr=%s admin=%t", p.listener.Addr(), p.admin)
+			if err := p.server.Serve(p.listener); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("web: %w", err)
+			}
+			return nil
+		})
+		g.Go(func() error { // gctx is over by then, so the drain sets its own end
+			<-gctx.Done()
+			return s.drain(context.WithoutCancel(ctx), p)
+		})
+	}
+	return g.Wait()
+}
+
+func (s *Server) drain(ctx context.Context, p port) error {
+	ctx, cancel := context.WithTimeout(ctx, s.drainTime)
+	defer cancel()
+	err := p.server.Shutdown(ctx)
+	if err == nil {
+		return nil
+	}
+	return errors.Join(fmt.Errorf("web: drain addr=%s: %w", p.listener.Addr(), err), p.server.Close())
+}
+
+// Reload takes over what may change while the daemon runs: secrets, networks
+// and auth. It changes all of it or, after an error, nothing, and returns the
+// sections that differ and need a restart.
+func (s *Server) Reload(cfg Config) (restart []string, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	rules, err := cfg.rules()
+	if err != nil {
+		return nil, err
+	}
+	s.rules.Store(rules)
+	return s.initial.restart(cfg), nil
+}
+
+// Ready returns nil when web can do its work.
+func (s *Server) Ready(context.Context) error { return s.dir.Ready() }
+
+// HTTPAddrs returns the addresses of the public port.
+func (s *Server) HTTPAddrs() []string { return s.addrs(false) }
+
+// AdminAddrs returns the addresses of the internal port.
+func (s *Server) AdminAddrs() []string { return s.addrs(true) }
+
+func (s *Server) addrs(admin bool) []string {
+	var addrs []string
+	for _, p := range s.ports {
+		if p.admin == admin {
+			addrs = append(addrs, p.listener.Addr().String())
+		}
+	}
+	return addrs
+}
+
+// intn returns a number from 0 to n-1 by chance, 0 where chance fails.
+func (s *Server) intn(n int) int {
+	var b [8]byte
+	if _, err := io.ReadFull(s.random, b[:]); err != nil {
+		return 0
+	}
+	return int(binary.LittleEndian.Uint64(b[:]) % uint64(n))
+}
