@@ -1,6 +1,7 @@
 package msg
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,10 +45,37 @@ func MemberTail(m Message) []byte {
 	return append(tail, '}')
 }
 
+// SplitMember reads a member that AppendMember wrote, without a look at the JSON
+// of the message: what is stored was canonical when it came. The Body lies in
+// raw. It reports false for anything else, such as an old daemon's member.
+func SplitMember(raw []byte) (Message, bool) {
+	head, body, ok := bytes.Cut(raw, []byte(`,"msg":`))
+	if !ok || len(body) < 2 || body[len(body)-1] != '}' {
+		return Message{}, false
+	}
+	head, ok = bytes.CutPrefix(head, []byte(`{"mid":`))
+	if !ok {
+		return Message{}, false
+	}
+	mid, head, ok1 := bytes.Cut(head, []byte(`,"nonce":"`))
+	nonce, expire, ok2 := bytes.Cut(head, []byte(`","expire":`))
+	if !ok1 || !ok2 || !ValidNonce(string(nonce)) {
+		return Message{}, false
+	}
+	m := Message{Body: body[:len(body)-1], Nonce: string(nonce)}
+	var err1, err2 error
+	m.Mid, err1 = strconv.ParseInt(string(mid), 10, 64)
+	m.Expires, err2 = strconv.ParseInt(string(expire), 10, 64)
+	return m, err1 == nil && err2 == nil
+}
+
 // ParseMember reads a member, ours or an old daemon's, stored under score. The
 // mid is the score for an old daemon's member, which carries none. It returns
 // ErrMember when raw is neither.
 func ParseMember(raw []byte, score int64) (Message, error) {
+	if m, ok := SplitMember(raw); ok {
+		return m, nil
+	}
 	var m member
 	if err := json.Unmarshal(raw, &m); err != nil {
 		return Message{}, fmt.Errorf("%w: %w", ErrMember, err)

@@ -1,0 +1,141 @@
+package message
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gopush-cluster/internal/mid"
+	"gopush-cluster/internal/msg"
+	"gopush-cluster/internal/peer"
+)
+
+var (
+	// errUnavailable means that the store did not answer: what was asked for may
+	// or may not have been done.
+	errUnavailable = errors.New("message: the store does not answer")
+	// errMidTaken means that another message of the key has this mid already.
+	errMidTaken = fmt.Errorf("%w: the key has another message with this mid", peer.ErrInvalid)
+	// errReserved means that a key would meet a name of ours in the store.
+	errReserved = fmt.Errorf("%w: keys that begin with gopush: are reserved while redis.prefix is what it is", peer.ErrInvalid)
+)
+
+const (
+	// recordKept is how long the record of a key outlives its last message and
+	// its deletion: a client that comes back within a week sees its gap.
+	recordKept = 7 * 24 * time.Hour
+	// pendingKept is how long a key waits for its owner to look. A day without
+	// any web that drains the set is a day without pushes.
+	pendingKept = 24 * time.Hour
+)
+
+// store keeps the messages, records and tokens of one shard's keys. Every
+// store passes testStore (conformance_test.go). All methods are safe for
+// concurrent use, keep to ctx's deadline, and tell of a store that does not
+// answer by errUnavailable.
+type store interface {
+	// Save decides the mid of each item and keeps it, in their order, and answers
+	// for each: one key's trouble is not another's. A saved item is on disk, as
+	// far as the store's own settings make that true.
+	Save(ctx context.Context, items []item) []saved
+	// Put keeps items under the very mids they bring, below the last one too, for
+	// comets that decide mids themselves. The same message twice is kept once;
+	// another one under the same mid is errMidTaken.
+	Put(ctx context.Context, items []item) []error
+	// Read answers for each query. It changes nothing.
+	Read(ctx context.Context, queries []query) []found
+	// Delete drops the messages of a key. Its record stays, so that mids go on
+	// rising.
+	Delete(ctx context.Context, key string) error
+
+	// AddToken keeps t, or renews it. A key has at most tokensKept of them: the
+	// one that ends first makes room.
+	AddToken(ctx context.Context, t token) error
+	// CheckToken tells what is known of a key and a token's hash, and renews a
+	// token that lives by use.
+	CheckToken(ctx context.Context, key, hash string) (peer.TokenState, error)
+
+	// Ping asks the store for a sign of life, on a way of its own: it answers
+	// while all connections are busy, and finds out that it is hung.
+	Ping(ctx context.Context) error
+	// Sweep drops a bounded amount of what has expired, and reports whether there
+	// may be more of it now. It does nothing where the store forgets by itself.
+	Sweep(ctx context.Context) (more bool, err error)
+	Close() error
+}
+
+// item is one message to be kept for one key.
+type item struct {
+	key string
+	msg msg.Message // its Mid matters to Put only
+
+	floor   int64 // the mid lies above it; mid.Unknown: at least mid.Blind past the last one
+	known   int64 // the nonce is looked for among members above it
+	retry   bool  // the nonce is looked for among all members
+	pending bool  // put the key into the shard's pending set as well
+}
+
+// saved is what became of an item.
+type saved struct {
+	mid  int64 // of the message
+	prev int64 // the last mid of the key before; for a nonce that was there already prev == mid
+	err  error // nothing else counts then
+}
+
+// query asks for the messages of key above after, the oldest limit of them.
+type query struct {
+	key   string
+	after int64
+	limit int
+}
+
+// found is the answer to a query.
+type found struct {
+	msgs    []msg.Message // by rising mid, none of them expired
+	last    int64         // the largest mid of the key so far, foreign ones far ahead left out
+	trimmed int64         // the largest mid that newer messages pushed out before it expired
+	err     error         // nothing else counts then
+}
+
+// least returns the smallest mid that item may get whatever the store holds. A
+// floor that no daemon can have made raises nothing, or one wrong caller would
+// take a key's mids to the end of the numbers.
+func (it item) least(clock int64) int64 {
+	floor := it.floor
+	if floor == mid.Unknown || mid.Foreign(floor, clock) {
+		floor = 0
+	}
+	return mid.Next(0, floor, clock)
+}
+
+// next returns the mid of item, given the last one of its key.
+func (it item) next(last, clock int64) int64 {
+	floor := int64(0)
+	if it.floor == mid.Unknown {
+		floor = mid.Unknown
+	}
+	return max(it.least(clock), mid.Next(last, floor, clock))
+}
+
+// near returns the largest mid that is not mid.Foreign at clock. Up to it a
+// mid counts as one of the key's; above it a message is served and no more.
+func near(clock int64) int64 { return clock + mid.Of(time.Unix(3600, 0)) }
+
+// unavailable says that where did not answer because of err.
+func unavailable(where string, err error) error {
+	return fmt.Errorf("%w: %s: %w", errUnavailable, where, err)
+}
+
+// failAll returns n answers that all say err.
+func failAll[R any](n int, err error, answer func(error) R) []R {
+	out := make([]R, n)
+	for i := range out {
+		out[i] = answer(err)
+	}
+	return out
+}
+
+func savedErr(err error) saved { return saved{err: err} }
+func foundErr(err error) found { return found{err: err} }
+func sameErr(err error) error  { return err }
