@@ -8,8 +8,9 @@
 #   REDIS1_PORT     6379
 #   REDIS2_PORT     6380
 #
-# up may be repeated: what runs already is left alone. down ends what up
-# started and nothing else, and keeps the data.
+# deps.sh installs what is missing, where it may. up may be repeated: what runs
+# already is left alone. down ends what up started and nothing else, and keeps
+# the data.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 RUN_DIR=${RUN_DIR:-run}
@@ -25,19 +26,6 @@ classpath() {
     [ -e "$jar" ] && jars=$jars:$jar
   done
   echo "${jars#:}"
-}
-
-# need installs Debian packages where it may, and otherwise names them.
-need() {
-  local missing=()
-  command -v redis-server >/dev/null && command -v redis-cli >/dev/null || missing+=(redis-server)
-  command -v java >/dev/null && [ -e /usr/share/java/zookeeper.jar ] || missing+=(zookeeper)
-  [ ${#missing[@]} -gt 0 ] || return 0
-  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    die "missing: ${missing[*]}. On Debian or Ubuntu: sudo apt-get install --no-install-recommends ${missing[*]}"
-  fi
-  echo "installing ${missing[*]}"
-  scripts/deps.sh
 }
 
 # free NAME PORT KNOB dies if somebody else has the port.
@@ -89,7 +77,7 @@ status() {
 
 case "${1:-}" in
   up)
-    need
+    scripts/deps.sh
     mkdir -p "$RUN_DIR"
     up_zookeeper
     up_redis redis1 "$REDIS1_PORT" REDIS1_PORT
@@ -98,5 +86,5 @@ case "${1:-}" in
     ;;
   down) for name in redis2 redis1 zookeeper; do stop $name; done ;;
   status) status ;;
-  *) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,14s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
