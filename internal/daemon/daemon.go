@@ -1,0 +1,170 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/golang/glog"
+
+	"gopush-cluster/internal/config"
+	"gopush-cluster/internal/version"
+)
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// Program is one daemon.
+type Program struct {
+	// Name is that of the binary; conf/<Name>.toml is the file read when -c is
+	// not given.
+	Name string
+	// Check reads and validates the configuration at path and does nothing else.
+	Check func(path string) error
+	// Run runs the daemon until ctx ends, and drains then. reload gets a value
+	// when the configuration is to be read again; several signals may become
+	// one. An error that is a *config.Error exits with code 2.
+	Run func(ctx context.Context, path string, reload <-chan struct{}) error
+}
+
+// Main runs p with the arguments of the process, program name left out, and
+// returns the exit code:
+//
+//	func main() { os.Exit(daemon.Main(program, os.Args[1:])) }
+//
+// After a second SIGTERM or SIGINT it returns without waiting for Run.
+func Main(p Program, args []string) int {
+	defer glog.Flush()
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	return run(p, args, process{stdout: os.Stdout, stderr: os.Stderr, signals: signals})
+}
+
+// process is what Main has of the process it runs in.
+type process struct {
+	stdout, stderr io.Writer
+	signals        <-chan os.Signal
+}
+
+func run(p Program, args []string, proc process) int {
+	opts, err := parse(p.Name, args, proc.stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil: // parse has said what
+		return exitUsage
+	case opts.version:
+		fmt.Fprintln(proc.stdout, p.Name, version.String())
+		return exitOK
+	}
+	if err := p.Check(opts.config); err != nil {
+		return fail(p, err, proc)
+	}
+	if opts.check {
+		fmt.Fprintln(proc.stdout, "ok")
+		return exitOK
+	}
+	if err := opts.logging(); err != nil {
+		return fail(p, err, proc)
+	}
+	if opts.pid != "" {
+		remove, err := pidFile(opts.pid)
+		if err != nil {
+			return fail(p, err, proc)
+		}
+		defer remove()
+	}
+	glog.Infof("%s: starting version=%q config=%s", p.Name, version.String(), opts.config)
+	if err := supervise(p, opts.config, proc.signals); err != nil {
+		return fail(p, err, proc)
+	}
+	glog.Infof("%s: stopped", p.Name)
+	return exitOK
+}
+
+// fail tells the one who started p and returns the exit code for err.
+func fail(p Program, err error, proc process) int {
+	fmt.Fprintf(proc.stderr, "%s: %v\n", p.Name, err)
+	var bad *config.Error
+	if errors.As(err, &bad) {
+		return exitUsage
+	}
+	return exitFailure
+}
+
+// errForced means that somebody did not want to wait for the drain.
+var errForced = errors.New("stopped by a second signal before everything was drained")
+
+// supervise runs p and passes signals on until it ends.
+func supervise(p Program, path string, signals <-chan os.Signal) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	reload := make(chan struct{}, 1)
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx, path, reload) }()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case s := <-signals:
+			switch {
+			case s == syscall.SIGHUP:
+				select {
+				case reload <- struct{}{}:
+				default: // one is waiting already, and will read what this one means
+				}
+			case ctx.Err() != nil:
+				return errForced
+			default:
+				glog.Infof("%s: draining signal=%v", p.Name, s)
+				cancel()
+			}
+		}
+	}
+}
+
+// options are the flags of a daemon.
+type options struct {
+	config         string
+	check, version bool
+	pid            string
+	given          map[string]bool // flags on the command line
+}
+
+// parse reads args. glog's own flags are among them; it keeps their values.
+func parse(name string, args []string, stderr io.Writer) (options, error) {
+	var o options
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.StringVar(&o.config, "c", "conf/"+name+".toml", "configuration `file`")
+	fs.BoolVar(&o.check, "check-config", false, "check the configuration and exit: 0 if it is good, 2 if not")
+	fs.BoolVar(&o.version, "version", false, "print the version and exit")
+	fs.StringVar(&o.pid, "pid", "", "write the process id to this `file` and remove it at the end")
+	flag.VisitAll(func(f *flag.Flag) {
+		if !strings.HasPrefix(f.Name, "test.") {
+			fs.Var(f.Value, f.Name, f.Usage)
+		}
+	})
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
+	if fs.NArg() > 0 {
+		err := fmt.Errorf("unexpected argument %q", fs.Arg(0))
+		fmt.Fprintf(stderr, "%v; the configuration is given with -c\n", err)
+		return o, err
+	}
+	o.given = make(map[string]bool)
+	fs.Visit(func(f *flag.Flag) { o.given[f.Name] = true })
+	return o, nil
+}

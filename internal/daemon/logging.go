@@ -1,0 +1,37 @@
+package daemon
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+)
+
+// logging makes glog write to stderr unless it was given a folder, and makes
+// that folder, for its owner only.
+func (o options) logging() error {
+	if o.given["v"] {
+		v := flag.Lookup("v")
+		v.DefValue = v.Value.String()
+	}
+	if o.given["log_dir"] {
+		if err := os.MkdirAll(flag.Lookup("log_dir").Value.String(), 0o700); err != nil {
+			return fmt.Errorf("-log_dir: %w", err)
+		}
+		return nil
+	}
+	if !o.given["logtostderr"] {
+		return flag.Set("logtostderr", "true")
+	}
+	return nil
+}
+
+// SetVerbosity makes glog log up to level v, or up to that of the flag -v if
+// it is higher. A daemon calls it with log.v at start and after each reload.
+func SetVerbosity(v int) error {
+	f := flag.Lookup("v")
+	if floor, err := strconv.Atoi(f.DefValue); err == nil { // logging left it there
+		v = max(v, floor)
+	}
+	return f.Value.Set(strconv.Itoa(v))
+}
