@@ -1,0 +1,186 @@
+package ops
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/golang/glog"
+	"golang.org/x/sync/errgroup"
+
+	"gopush-cluster/internal/config"
+)
+
+const (
+	// readyTimeout is how long the daemon may take to say whether it is ready.
+	readyTimeout = 2 * time.Second
+	// closeTimeout is how long requests may take to finish when Run ends.
+	closeTimeout = time.Second
+)
+
+// Options says where to listen and what to tell.
+type Options struct {
+	Stat  []string // addresses of /stat, /healthz and /readyz; may be empty
+	Pprof []string // addresses of /debug/pprof/; may be empty
+	// Numbers returns what /stat shows, as JSON. It is called concurrently.
+	Numbers func() any
+	// Ready returns nil when the daemon can do its work, otherwise why not.
+	Ready func(context.Context) error
+}
+
+// Server answers the operators.
+type Server struct {
+	stat, pprof []net.Listener
+	statHandler http.Handler
+}
+
+// New binds the addresses; it serves nothing before Run. After an error
+// nothing is open.
+func New(opts Options) (*Server, error) {
+	s := &Server{statHandler: statMux(opts)}
+	for _, l := range []struct {
+		key   string
+		addrs []string
+		into  *[]net.Listener
+	}{{"stat", opts.Stat, &s.stat}, {"pprof", opts.Pprof, &s.pprof}} {
+		for _, addr := range l.addrs {
+			listener, err := listen(l.key, addr)
+			if err != nil {
+				s.close()
+				return nil, err
+			}
+			*l.into = append(*l.into, listener)
+		}
+	}
+	return s, nil
+}
+
+func listen(key, addr string) (net.Listener, error) {
+	if !config.Loopback(addr) {
+		return nil, fmt.Errorf("%s.bind = %q: want a loopback address", key, addr)
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s.bind: %w", key, err)
+	}
+	return l, nil
+}
+
+func (s *Server) close() {
+	for _, l := range append(s.stat, s.pprof...) {
+		l.Close()
+	}
+}
+
+// StatAddrs returns the addresses of /stat, with the ports that were bound.
+func (s *Server) StatAddrs() []string { return addrs(s.stat) }
+
+// PprofAddrs returns the addresses of /debug/pprof/.
+func (s *Server) PprofAddrs() []string { return addrs(s.pprof) }
+
+func addrs(ls []net.Listener) []string {
+	out := make([]string, len(ls))
+	for i, l := range ls {
+		out[i] = l.Addr().String()
+	}
+	return out
+}
+
+// Run serves until ctx ends or a listener fails. It returns after its last
+// goroutine.
+func (s *Server) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	serve := func(l net.Listener, h http.Handler) {
+		srv := &http.Server{
+			Handler:           localOnly(h),
+			ReadHeaderTimeout: 5 * time.Second,
+			IdleTimeout:       time.Minute,
+			MaxHeaderBytes:    16 << 10,
+			ErrorLog:          glog.NewStandardLogger("WARNING"),
+		}
+		g.Go(func() error {
+			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("ops: %s: %w", l.Addr(), err)
+			}
+			return nil
+		})
+		g.Go(func() error {
+			<-ctx.Done()
+			late, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+			defer cancel()
+			if srv.Shutdown(late) != nil { // a profile may run for minutes; nobody waits for it
+				srv.Close()
+			}
+			return nil
+		})
+	}
+	for _, l := range s.stat {
+		serve(l, s.statHandler)
+	}
+	for _, l := range s.pprof {
+		serve(l, pprofMux())
+	}
+	return g.Wait()
+}
+
+func statMux(opts Options) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /stat", func(w http.ResponseWriter, _ *http.Request) {
+		body, err := json.MarshalIndent(opts.Numbers(), "", "  ")
+		if err != nil {
+			glog.Errorf("ops: /stat cannot be encoded err=%v", err)
+			http.Error(w, "the numbers cannot be encoded", http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json;charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		w.Write(append(body, '\n'))
+	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, "alive")
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+		defer cancel()
+		if err := opts.Ready(ctx); err != nil {
+			answer(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		answer(w, http.StatusOK, "ready")
+	})
+	return mux
+}
+
+func answer(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain;charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	fmt.Fprintln(w, text)
+}
+
+func pprofMux() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// localOnly refuses requests for a name that is not loopback: a page whose
+// name was pointed at 127.0.0.1 comes with its own.
+func localOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !config.Loopback(r.Host) {
+			answer(w, http.StatusForbidden, "want a loopback name in Host, such as localhost")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
