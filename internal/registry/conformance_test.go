@@ -65,6 +65,7 @@ func conformance(t *testing.T, start func(*testing.T) cluster) {
 		{"a deleted child registers again", testDeleted},
 		{"a deleted node registers again", testDeletedNode},
 		{"changed data reaches the others and the node", testSet},
+		{"a child of an earlier session is not taken for one's own", testStale},
 		{"two members of one process stay two", testTwoMembers},
 		{"the epoch rises with every change of the ring", testEpoch},
 		{"data that is not ours does not stop the watch", testForeignData},
@@ -400,6 +401,27 @@ func testSet(t *testing.T, c cluster) {
 	v.until(active("node1", comet(1, 9), 1))
 }
 
+func testStale(t *testing.T, c cluster) {
+	s, _ := c.open(t)
+	v := observe(t, s)
+	earlier, _ := c.open(t)
+	stale := earlier.JoinComet("node1", comet(1, 1))
+	stop := run(t, stale)
+	stop() // the daemon died, its session did not yet
+	later, _ := c.open(t)
+	m := later.JoinComet("node1", comet(1, 1))
+	run(t, m)
+	if m.Name() == stale.Name() {
+		t.Fatalf("took %s, a child of another session, for its own", m.Name())
+	}
+	snap := v.until(active("node1", comet(1, 1), 1))
+	if n, _ := snap.Node("node1"); !m.Mine(n.Children[0]) || !m.Mine(n.Children[1]) {
+		t.Error("a child with the addresses of this daemon leads to it, whoever made it")
+	}
+	c.expire(t, stale)
+	v.until(active("node1", comet(1, 1), 0))
+}
+
 func testTwoMembers(t *testing.T, c cluster) {
 	s, _ := c.open(t)
 	v := observe(t, s)
@@ -410,8 +432,11 @@ func testTwoMembers(t *testing.T, c cluster) {
 	run(t, x)
 	run(t, y)
 	v.until(active("node1", comet(1, 1), 1))
-	c.expire(t, a)
-	c.expire(t, y) // with ZooKeeper the same session
+	for _, m := range []*Membership{a, y} { // with ZooKeeper both times all four
+		old := m.Name()
+		c.expire(t, m)
+		registered(t, m, old)
+	}
 	v.until(func(s Snapshot) error {
 		var got []string
 		for _, m := range s.Messages {

@@ -50,6 +50,7 @@ type ensemble struct {
 
 	mu     sync.Mutex
 	client *client // nil before the first and after Close
+	spare  *client // tries its luck while client has no session; nil otherwise
 }
 
 // giveUp is after how many session timeouts without a session we look whether
@@ -65,25 +66,18 @@ const giveUp = 3
 func (e *ensemble) keep(ctx context.Context) {
 	changed, cancel := e.subscribe()
 	defer cancel()
-	var spare *client
-	defer func() {
-		e.replace(nil)
-		if spare != nil {
-			spare.close()
-		}
-	}()
+	defer func() { e.swap(nil, nil) }()
 	tick := time.NewTicker(max(e.timeout/8, 50*time.Millisecond))
 	defer tick.Stop()
-	var lost, found, warned time.Time // when the session was lost, and the spare's found
+	var lost, found, warned time.Time // when the session was lost, and when the spare client got one
 	for ctx.Err() == nil {
-		switch current := e.current(); {
+		switch current, spare := e.clients(); {
 		case current != nil && current.session() != 0:
 			lost = time.Time{}
 			if spare != nil {
-				spare.close()
-				spare = nil
+				e.swap(current, nil)
 			}
-		case lost.IsZero() && current != nil:
+		case current != nil && lost.IsZero():
 			lost = time.Now()
 		case spare == nil && (current == nil || time.Since(lost) > giveUp*e.timeout):
 			fresh, err := dial(e.addr, e.timeout, e.refresh)
@@ -91,21 +85,21 @@ func (e *ensemble) keep(ctx context.Context) {
 			case err != nil && time.Since(warned) > remind:
 				warned = time.Now()
 				glog.Warningf("registry: waiting for the addresses of ZooKeeper addr=%v err=%q", e.addr, err)
-			case err != nil:
+			case err != nil: // said so already
 			case current == nil:
-				e.replace(fresh)
+				e.swap(fresh, nil)
 			default:
-				spare, found = fresh, time.Time{}
+				e.swap(current, fresh)
 			}
 		case spare == nil || spare.session() == 0:
 			found = time.Time{}
 		case found.IsZero():
 			found = time.Now()
 		case time.Since(found) >= e.timeout:
-			glog.Warningf("registry: ZooKeeper takes a fresh client but not ours, whose session is given up: "+
+			glog.Warningf("registry: ZooKeeper takes a fresh client but not the old one, whose session is given up: "+
 				"was its data wiped or restored? addr=%v after=%s", e.addr, time.Since(lost).Round(time.Second))
-			e.replace(spare)
-			spare, lost = nil, time.Time{}
+			e.swap(spare, nil)
+			lost, found = time.Time{}, time.Time{}
 		}
 		select {
 		case <-ctx.Done():
@@ -115,26 +109,28 @@ func (e *ensemble) keep(ctx context.Context) {
 	}
 }
 
-func (e *ensemble) current() *client {
+func (e *ensemble) clients() (current, spare *client) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.client
+	return e.client, e.spare
 }
 
-// replace puts c in the place of the current client, which it closes.
-func (e *ensemble) replace(c *client) {
+// swap puts these two in place and closes those that are no longer needed.
+func (e *ensemble) swap(current, spare *client) {
 	e.mu.Lock()
-	old := e.client
-	e.client = c
+	old := []*client{e.client, e.spare}
+	e.client, e.spare = current, spare
 	e.mu.Unlock()
 	e.refresh()
-	if old != nil {
-		old.close()
+	for _, c := range old {
+		if c != nil && c != current && c != spare {
+			c.close()
+		}
 	}
 }
 
 func (e *ensemble) session() int64 {
-	if c := e.current(); c != nil {
+	if c, _ := e.clients(); c != nil {
 		return c.session()
 	}
 	return 0
@@ -142,7 +138,7 @@ func (e *ensemble) session() int64 {
 
 // use calls f with the current client.
 func (e *ensemble) use(f func(*client) error) error {
-	c := e.current()
+	c, _ := e.clients()
 	if c == nil || c.session() == 0 {
 		return fmt.Errorf("%w at %v", errAway, e.addr)
 	}
