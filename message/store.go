@@ -17,6 +17,9 @@ var (
 	errUnavailable = errors.New("message: the store does not answer")
 	// errMidTaken means that another message of the key has this mid already.
 	errMidTaken = fmt.Errorf("%w: the key has another message with this mid", peer.ErrInvalid)
+	// errEviction means that the store may drop what it has acknowledged. It does
+	// not go away by itself.
+	errEviction = errors.New("message: the store evicts")
 	// errReserved means that a key would meet a name of ours in the store.
 	errReserved = fmt.Errorf("%w: keys that begin with gopush: are reserved while redis.prefix is what it is", peer.ErrInvalid)
 )

@@ -1,0 +1,52 @@
+-- Decides the mid of a message and keeps it. Returns mid and the last one before
+-- it; for a nonce that is there already, the mid of its member twice.
+--
+-- KEYS messages, record, pending
+-- ARGV now, near, keep, kept (seconds of a record), volatile ('1': set a TTL),
+--      least, blind (step past an unknown floor, or '0'), known (or '' to search
+--      all members), nonce, expire, tail (msg.MemberTail), pending (the key's
+--      own name, or ''), stale (mid below which pending entries are dropped)
+local messages, rec, pending = KEYS[1], KEYS[2], KEYS[3]
+local now, near, keep, kept = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local least, blind, known, nonce = ARGV[6], tonumber(ARGV[7]), ARGV[8], ARGV[9]
+local expire, tail = tonumber(ARGV[10]), ARGV[11]
+
+local last, trimmed, till = record(rec)
+last = newest(messages, last, near)
+
+local function note(mid)
+  if ARGV[12] == '' then return end
+  redis.call('ZADD', pending, mid, ARGV[12])
+  redis.call('ZREMRANGEBYSCORE', pending, '-inf', '(' .. ARGV[13])
+end
+
+if nonce ~= '' and (known == '' or less(known, last)) then
+  local from = known == '' and '-inf' or known
+  local all = redis.call('ZRANGEBYSCORE', messages, from, '+inf', 'WITHSCORES')
+  for i = 1, #all, 2 do
+    local mid, other = parse(all[i], all[i + 1])
+    if other == nonce and (known == '' or less(known, mid)) then
+      note(mid)
+      return {mid, mid}
+    end
+  end
+end
+
+-- The multiple of STEP at or below last. A last that is not ours may have been
+-- rounded up to the next multiple on its way into a double.
+local below = tonumber(last)
+below = below - math.fmod(below, STEP)
+if less(last, text(below)) then below = below - STEP end
+local mid = below + STEP
+if blind > 0 and last ~= '0' then
+  if text(below) == last then mid = below end
+  mid = mid + blind
+end
+mid = larger(least, text(mid))
+
+note(mid)
+redis.call('ZADD', messages, mid, '{"mid":' .. mid .. tail)
+trimmed = trim(messages, trimmed, now, near, keep)
+put_record(rec, mid, trimmed, math.max(till, math.max(expire, now) + kept), now)
+if ARGV[5] == '1' then live(messages, expire, now) end
+return {mid, last}

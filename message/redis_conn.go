@@ -1,0 +1,157 @@
+package message
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gomodule/redigo/redis"
+)
+
+// sock is a connection to Redis whose one deadline is that of the call which
+// has borrowed it, for connecting, writing and reading together. redigo's own
+// timeouts begin anew with each command, so that a trickling server could hold
+// a batch for many times its budget; they are kept from the socket.
+type sock struct{ net.Conn }
+
+func (sock) SetReadDeadline(time.Time) error  { return nil }
+func (sock) SetWriteDeadline(time.Time) error { return nil }
+
+// borrow gives the connection to the call of ctx.
+func (s sock) borrow(ctx context.Context) error {
+	end, _ := ctx.Deadline() // zero: none
+	return s.SetDeadline(end)
+}
+
+// redisConn is a redigo connection that knows its socket.
+type redisConn struct {
+	redis.Conn
+	sock sock
+}
+
+// dial connects to Redis within ctx.
+func (o redisOptions) dial(ctx context.Context) (redis.Conn, error) {
+	var s sock
+	c, err := redis.DialContext(ctx, o.Network, o.Address,
+		redis.DialPassword(string(o.Password.Bytes())),
+		redis.DialContextFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			s = sock{c}
+			return s, s.borrow(ctx)
+		}))
+	if err != nil {
+		return nil, err
+	}
+	return &redisConn{Conn: c, sock: s}, nil
+}
+
+// newPool returns a pool of connections, none of them open.
+func (o redisOptions) newPool() *redis.Pool {
+	return &redis.Pool{
+		DialContext: o.dial,
+		TestOnBorrowContext: func(ctx context.Context, c redis.Conn, _ time.Time) error {
+			s := c.(*redisConn).sock
+			if err := s.alive(); err != nil {
+				return err
+			}
+			return s.borrow(ctx)
+		},
+		MaxIdle:     o.Idle,
+		MaxActive:   o.Active,
+		IdleTimeout: o.IdleTimeout,
+		Wait:        true, // until the call's ctx ends
+	}
+}
+
+// alive reports whether the other end has kept an idle connection open. After a
+// restart of Redis the pool is full of dead ones, and a save that was written
+// into one of them might have been done for all that its caller can tell.
+func (s sock) alive() error {
+	sc, ok := s.Conn.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var state error
+	err = raw.Read(func(fd uintptr) bool {
+		var b [1]byte
+		switch n, err := syscall.Read(int(fd), b[:]); {
+		case n > 0:
+			state = errors.New("message: redis said something unasked")
+		case err == nil:
+			state = io.EOF
+		case err != syscall.EAGAIN && err != syscall.EWOULDBLOCK:
+			state = err
+		}
+		return true // never wait
+	})
+	return errors.Join(state, err)
+}
+
+// call is one run of a script.
+type call []any // keys, then arguments
+
+// run runs script once for each call, as one transaction on one connection, and
+// returns their replies; a reply may be a redis.Error. The transaction keeps the
+// calls together: they are carried out in order, and the script is known to all
+// of them or to none.
+func (s *redisStore) run(ctx context.Context, script *redis.Script, calls []call) ([]any, error) {
+	c, err := s.pool.GetContext(ctx)
+	if err != nil {
+		return nil, s.failed(err)
+	}
+	defer c.Close()
+	replies, err := transact(c, script, calls)
+	if err == nil && unknownScript(replies) {
+		if err = script.Load(c); err == nil {
+			replies, err = transact(c, script, calls)
+		}
+	}
+	if err == nil && len(replies) != len(calls) {
+		err = fmt.Errorf("%d replies to %d calls", len(replies), len(calls))
+	}
+	if err != nil {
+		return nil, s.failed(err)
+	}
+	return replies, nil
+}
+
+func transact(c redis.Conn, script *redis.Script, calls []call) ([]any, error) {
+	if err := c.Send("MULTI"); err != nil {
+		return nil, err
+	}
+	for _, args := range calls {
+		if err := script.SendHash(c, args...); err != nil {
+			return nil, err
+		}
+	}
+	return redis.Values(c.Do("EXEC"))
+}
+
+func unknownScript(replies []any) bool {
+	if len(replies) == 0 {
+		return false
+	}
+	err, ok := replies[0].(redis.Error)
+	return ok && strings.HasPrefix(string(err), "NOSCRIPT ")
+}
+
+// failed names the shard in err. What is no answer of Redis is errUnavailable.
+func (s *redisStore) failed(err error) error {
+	var refused redis.Error
+	if errors.As(err, &refused) {
+		return fmt.Errorf("message: redis %s: %w", s.Address, err)
+	}
+	return unavailable("redis "+s.Address, err)
+}
