@@ -1,0 +1,74 @@
+package config
+
+import (
+	"net"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestBindTellsTheRealPort(t *testing.T) {
+	ls, told, err := Bind("rpc", Listen{Bind: []string{"localhost:0", "127.0.0.1:0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, l := range ls {
+		defer l.Close()
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		if want := []string{"localhost:", "127.0.0.1:"}[i] + port; told[i] != want {
+			t.Errorf("told[%d] = %q, want %q", i, told[i], want)
+		}
+	}
+	ls, told, err = Bind("rpc", Listen{Bind: []string{"127.0.0.1:0"}, Advertise: []string{"push.example.com:6970"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ls[0].Close()
+	if !slices.Equal(told, []string{"push.example.com:6970"}) {
+		t.Errorf("told = %v, want what advertise says", told)
+	}
+}
+
+func TestBindThatFailsLeavesNothingOpen(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := free.Addr().String()
+	free.Close()
+	ls, _, err := Bind("tcp", Listen{Bind: []string{first, taken.Addr().String()}})
+	if err == nil || len(ls) != 0 || !strings.Contains(err.Error(), "tcp.bind = ") {
+		t.Fatalf("Bind on a taken port: %v, %v; want an error that names the key", ls, err)
+	}
+	again, err := net.Listen("tcp", first)
+	if err != nil {
+		t.Fatalf("the first address is still open: %v", err)
+	}
+	again.Close()
+}
+
+func TestDiff(t *testing.T) {
+	type table struct {
+		Listen
+		V int `toml:"v"`
+	}
+	type file struct {
+		A table  `toml:"a"`
+		S string `toml:"s"`
+	}
+	x := file{A: table{Listen{Bind: []string{"a:1"}}, 1}, S: "s"}
+	y := x
+	if d := Diff(x, y); d != nil {
+		t.Errorf("Diff of equals = %v", d)
+	}
+	y.A.Bind = []string{"a:2"}
+	y.A.V = 2
+	if d := Diff(x, y); !slices.Equal(d, []string{"a.bind", "a.v"}) {
+		t.Errorf("Diff = %v, want [a.bind a.v]", d)
+	}
+}

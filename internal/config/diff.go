@@ -1,0 +1,29 @@
+package config
+
+import "reflect"
+
+// Diff returns the keys, dotted and sorted, whose values differ between two
+// configurations of one type. A daemon that has read its file again compares
+// what it applied with what it read: the rest needs a restart.
+func Diff[C any](a, b C) []string {
+	var differ []string
+	diff("", reflect.ValueOf(a), reflect.ValueOf(b), &differ)
+	return differ
+}
+
+func diff(at string, a, b reflect.Value, differ *[]string) {
+	if a.Kind() != reflect.Struct {
+		if !reflect.DeepEqual(a.Interface(), b.Interface()) {
+			*differ = append(*differ, at)
+		}
+		return
+	}
+	fields := fieldsOf(a.Type())
+	for _, name := range sortedKeys(fields) {
+		key := name
+		if at != "" {
+			key = at + "." + name
+		}
+		diff(key, a.FieldByIndex(fields[name]), b.FieldByIndex(fields[name]), differ)
+	}
+}
