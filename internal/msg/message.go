@@ -56,3 +56,15 @@ func canonical(raw []byte) (json.RawMessage, error) {
 	json.HTMLEscape(&out, compact.Bytes())
 	return out.Bytes(), nil
 }
+
+// Check returns ErrNotUTF8 or ErrNotJSON if body cannot have come from
+// Canonical: where a peer says it has, this costs less than doing it again.
+func Check(body []byte) error {
+	switch {
+	case !utf8.Valid(body):
+		return ErrNotUTF8
+	case !json.Valid(body) || bytes.IndexFunc(body, func(r rune) bool { return r < ' ' }) >= 0:
+		return ErrNotJSON
+	}
+	return nil
+}
