@@ -1,0 +1,257 @@
+package comet
+
+import (
+	"sync"
+	"time"
+
+	"gopush-cluster/internal/mid"
+	"gopush-cluster/internal/peer"
+)
+
+// channel is everything comet holds for one key.
+//
+// It is an actor: post queues an event, and whoever finds the channel idle runs
+// its turns. Events end quickly and never wait; what takes time (a save, a read)
+// is started by one turn and comes back as another event.
+type channel struct {
+	// Set when it is made, then read-only.
+	key  string
+	home *tableShard
+	env  *env
+
+	holders int // guarded by home.mu: sessions, pushes and operations under way
+
+	mu      sync.Mutex
+	inbox   []event // guarded by mu
+	running bool    // guarded by mu: somebody is running turns
+
+	// The turn owns what follows.
+
+	sessions []*session
+	pushes   []*push // not yet answered, in order
+	saving   bool    // a run of pushes is under way to the store
+	leaving  int     // holds to release when this turn ends
+
+	based  bool  // the store's last mid of the key has been learned
+	basing bool  // and is being asked for
+	unseen int64 // known must not start above this: a stored message was met that nobody here has seen
+	known  int64 // every stored message up to it was handed to all sessions that joined before it
+	given  int64 // the largest mid given to anyone, or the base
+	target int64 // known has to get here: the largest mid known to be stored
+
+	waiting []*delivery // not yet handed out, by rising mid
+	filling bool        // what lies between known and the next one is being fetched
+}
+
+// env is what all channels of a comet share.
+type env struct {
+	table  *table
+	store  store
+	limits func() limits
+	now    func() time.Time
+	stats  *counters
+}
+
+// limits are the bounds that SIGHUP may change.
+type limits struct {
+	sessions int           // of one key
+	queue    int           // messages that may wait for one session
+	hold     time.Duration // how long live messages wait for a client that fetches by itself
+	bytes    int           // that may wait for one session
+	total    int64         // bytes that may wait for all sessions
+}
+
+// pushesWaiting bounds the pushes of one key that wait for its store. Further
+// ones fail at once.
+const pushesWaiting = 4096
+
+// event is what happens to a channel. handle runs in its turn.
+type event interface{ handle(c *channel) }
+
+// post hands ev to the channel. The poster holds the channel, and keeps holding
+// it until the event was handled.
+func (c *channel) post(ev event) {
+	c.mu.Lock()
+	c.inbox = append(c.inbox, ev)
+	if c.running {
+		c.mu.Unlock()
+		return
+	}
+	c.running = true
+	for len(c.inbox) > 0 {
+		ev := c.inbox[0]
+		c.inbox = c.inbox[1:]
+		c.mu.Unlock()
+		c.turn(ev)
+		c.mu.Lock()
+	}
+	c.inbox = nil
+	c.running = false
+	c.mu.Unlock()
+}
+
+// turn handles one event, then everything that became possible by it. Holds are
+// released at its very end, for the last one lets the channel go.
+func (c *channel) turn(ev event) {
+	ev.handle(c)
+	c.hand()
+	c.pump()
+	c.askBase()
+	if n := c.leaving; n > 0 {
+		c.leaving = 0
+		c.release(n)
+	}
+}
+
+// channel makes a channel for a key that has none, for table.acquire.
+func (e *env) channel(key string) func(high int64) *channel {
+	return func(high int64) *channel {
+		return &channel{key: key, env: e, given: high, unseen: noLimit}
+	}
+}
+
+const noLimit = int64(1<<63 - 1)
+
+// pushed brings a new push. Its hold lasts until it is answered.
+type pushed struct{ *push }
+
+func (e pushed) handle(c *channel) {
+	if len(c.pushes) >= pushesWaiting {
+		c.env.stats.failed.Add(1)
+		e.refuse(peer.Failed)
+		c.leaving++
+		return
+	}
+	c.pushes = append(c.pushes, e.push)
+}
+
+// woken makes the channel look again: a caller has given up.
+type woken struct{}
+
+func (woken) handle(c *channel) { c.leaving++ }
+
+// pump works on the pushes at the head of the queue until it has to wait.
+func (c *channel) pump() {
+	for !c.saving && len(c.pushes) > 0 {
+		p := c.pushes[0]
+		switch {
+		case p.abandoned():
+			c.pop(1)
+		case p.expireAt > 0:
+			c.save()
+		case len(c.sessions) == 0:
+			c.pop(1)
+			p.refuse(peer.OK) // reached everybody: there is nobody
+		case !c.based:
+			return // it waits for the base, within its own time
+		default:
+			c.pop(1)
+			c.give(p)
+		}
+	}
+	if len(c.pushes) == 0 {
+		c.pushes = nil
+	}
+}
+
+// pop removes n pushes from the head of the queue.
+func (c *channel) pop(n int) {
+	clear(c.pushes[:n])
+	c.pushes = c.pushes[n:]
+	c.leaving += n
+}
+
+// give hands out a message that is not stored: its mid follows the largest one
+// that anybody here was given, so that it leaves room for what is stored next.
+func (c *channel) give(p *push) {
+	if len(c.waiting) >= c.env.limits().queue {
+		c.env.stats.dropped.Add(1)
+		p.refuse(peer.Failed)
+		return
+	}
+	if !p.claim() {
+		return
+	}
+	c.given = mid.After(c.given)
+	c.waiting = append(c.waiting, &delivery{payload: p.payload, mid: c.given, prev: c.target})
+	c.hand()
+	p.answer(peer.PushResult{Mid: c.given})
+}
+
+// stored takes note of a message that the store gave mid m after prev. d is nil
+// if it is not to be sent by itself.
+func (c *channel) stored(d *delivery, m, prev int64) {
+	if mid.Foreign(m, mid.Of(c.env.now())) {
+		return
+	}
+	c.given = max(c.given, m)
+	if prev == m { // a nonce hit: it was stored before, and a fill hands it out if nobody has yet
+		c.unseen = min(c.unseen, m-1)
+	} else {
+		c.base(prev)
+	}
+	c.target = max(c.target, m)
+	// What does not fit is in the store: the fill finds it there.
+	if d != nil && prev != m && len(c.waiting) < c.env.limits().queue {
+		c.waiting = append(c.waiting, d)
+	}
+}
+
+// base learns the last mid that the store holds.
+func (c *channel) base(last int64) {
+	if c.based {
+		return
+	}
+	c.based = true
+	c.known = min(last, c.unseen)
+	now := mid.Of(c.env.now())
+	c.given = max(c.given, last, now-baseAge)
+	c.target = max(c.target, last)
+	for _, s := range c.sessions {
+		s.upto = c.known
+		c.settle(s)
+	}
+}
+
+// baseAge is how far below the clock the first mid that is not stored lies:
+// below anything that a daemon whose clock is off by a minute may still save.
+const baseAge = 120 * mid.Second
+
+// hand gives what waits to the sessions, in order, fetching what lies between.
+func (c *channel) hand() {
+	if c.filling {
+		return
+	}
+	if len(c.sessions) == 0 {
+		c.waiting = nil
+		c.known = max(c.known, c.target) // vacuously: there is nobody to hand it to
+		c.unseen = noLimit
+		return
+	}
+	for len(c.waiting) > 0 {
+		d := c.waiting[0]
+		if d.prev > c.known {
+			c.fill(d.prev)
+			return
+		}
+		c.waiting = c.waiting[1:]
+		if d.stored && d.mid <= c.known {
+			continue
+		}
+		c.handOne(d)
+	}
+	c.waiting = nil
+	if c.based && c.target > c.known {
+		c.fill(c.target)
+	}
+}
+
+// handOne gives d to every session.
+func (c *channel) handOne(d *delivery) {
+	if d.stored {
+		c.known = d.mid
+	}
+	for _, s := range c.sessions {
+		s.take(d)
+	}
+}

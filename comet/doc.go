@@ -1,0 +1,25 @@
+// Package comet holds the long connections of subscribers and pushes to them.
+//
+//	TCP ───────┐                    ┌─ table ─ shard ─ channel (one per key)
+//	           ├▶ subscribe ─join──▶│                    │ sessions
+//	WebSocket ─┘  owns? token?      │                    ▼
+//	                                │   outbox ◀─ frames, in the order of mids
+//	web ─rpc─▶ Service ─owns?─push─▶│                    ▲
+//	                                └─▶ lane of the shard ─MessageRPC.Save─▶ message
+//
+// A channel is an actor without a goroutine: whoever brings an event runs the
+// channel's turns until no event is left. What a turn touches needs no lock, no
+// turn waits for anything, and a channel exists only while it has sessions or
+// something under way.
+//
+// A push with an expiry is saved before it is sent, and while a save of its key
+// is under way the key's further pushes wait and go together. The store decides
+// the mid and tells the last one before it; when that is not the last one that
+// was handed out here, somebody else saved in between, and the channel fetches
+// the difference first (fill.go). So mids rise strictly on every socket, in the
+// order in which the store gave them.
+//
+// Writing never blocks a turn: what the kernel does not take at once waits in
+// the session's outbox, and a session that falls too far behind is ended; its
+// client comes back and fetches what it missed.
+package comet

@@ -1,0 +1,132 @@
+package comet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"time"
+
+	"github.com/golang/glog"
+	"golang.org/x/time/rate"
+)
+
+// drain leaves the ring, stops accepting, sends everybody away at the pace of
+// migrate.rate, or faster where ctx ends sooner, and closes. One failing step
+// does not skip the next.
+func (s *Server) drain(ctx context.Context, m Member, leave context.CancelFunc, web *http.Server) error {
+	glog.Infof("comet: draining sessions=%d", s.stats.sessions[0].Load()+s.stats.sessions[1].Load())
+	var errs []error
+	leave()
+	if err := s.leaveRing(ctx, m); err != nil {
+		errs = append(errs, fmt.Errorf("comet: leave the ring: %w", err))
+	}
+	s.draining.Store(true)
+	for _, l := range s.tcp {
+		l.Close()
+	}
+	if err := web.Close(); err != nil { // requests that were not upgraded; sessions are not its own
+		errs = append(errs, fmt.Errorf("comet: close websocket port: %w", err))
+	}
+	s.closeGreeting()
+	pace := rate.Limit(s.cfg.Load().Migrate.Rate)
+	if end, ok := ctx.Deadline(); ok {
+		all := float64(s.stats.sessions[0].Load() + s.stats.sessions[1].Load())
+		if left := time.Until(end).Seconds() / 2; left > 0 {
+			pace = max(pace, rate.Limit(all/left))
+		}
+	}
+	s.sendAway(ctx, rate.NewLimiter(pace, burst(pace)), endDrain, func(*channel) bool { return true })
+	s.awaitSockets(ctx)
+	return errors.Join(errs...)
+}
+
+// leaveTime bounds how long an absent ZooKeeper delays the rest of drain.
+const leaveTime = 5 * time.Second
+
+func (s *Server) leaveRing(ctx context.Context, m Member) error {
+	ctx, cancel := context.WithTimeout(ctx, leaveTime)
+	defer cancel()
+	return m.Leave(ctx)
+}
+
+// closeGreeting closes the sockets that are no session yet, and keeps new ones
+// from becoming one.
+func (s *Server) closeGreeting() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for conn := range s.greeting {
+		conn.Close()
+	}
+	s.greeting = nil
+}
+
+// sendAway ends the sessions of the channels that which names, at the pace of
+// lim, and tells those who understand it to ask web again.
+func (s *Server) sendAway(ctx context.Context, lim *rate.Limiter, why reason, which func(*channel) bool) {
+	s.env.table.each(func(c *channel) bool {
+		if which(c) {
+			if lim.Wait(ctx) != nil {
+				return false
+			}
+			c.hold()
+			c.post(ending{why: why, goodbye: true})
+		}
+		return true
+	})
+}
+
+// awaitSockets waits until the last client's goroutine has ended. When ctx ends
+// first it closes what is left.
+func (s *Server) awaitSockets(ctx context.Context) {
+	gone := make(chan struct{})
+	go func() {
+		s.sockets.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+		return
+	case <-ctx.Done():
+	}
+	glog.Warningf("comet: drain.timeout is over, closing what is left sessions=%d", s.stats.sessions[0].Load()+s.stats.sessions[1].Load())
+	s.env.table.each(func(c *channel) bool {
+		c.hold()
+		c.post(ending{why: endDrain})
+		return true
+	})
+	<-gone
+}
+
+// followRing sends away the sessions of keys that the ring gives to others, each
+// time it changes, until ctx ends.
+func (s *Server) followRing(ctx context.Context) error {
+	for {
+		changed := s.deps.Ring.Changed()
+		if !s.draining.Load() {
+			r := rate.Limit(s.cfg.Load().Migrate.Rate)
+			s.sendAway(ctx, rate.NewLimiter(r, burst(r)), endNotOwner, func(c *channel) bool { return s.owns(c.key) != nil })
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+	}
+}
+
+// burst keeps a pace even: no more at once than a twentieth of a second's worth.
+func burst(r rate.Limit) int { return max(1, int(r/20)) }
+
+// quietLog takes what net/http says about its clients' faults.
+func quietLog() *log.Logger { return log.New(clientFaults{}, "", 0) }
+
+type clientFaults struct{}
+
+func (clientFaults) Write(p []byte) (int, error) {
+	if glog.V(1) {
+		glog.Infof("comet: websocket port: %s", p)
+	}
+	return len(p), nil
+}

@@ -1,0 +1,150 @@
+package comet
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/golang/glog"
+
+	"gopush-cluster/internal/backoff"
+	"gopush-cluster/internal/mid"
+	"gopush-cluster/internal/peer"
+)
+
+// joining brings a new session, which is held: live messages wait until release.
+// Its hold lasts until the session leaves.
+type joining struct {
+	*session
+	joined chan<- bool // false: the key has as many sessions as it may; buffered
+}
+
+func (e joining) handle(c *channel) {
+	if len(c.sessions) >= c.env.limits().sessions {
+		c.leaving++
+		e.joined <- false
+		return
+	}
+	e.held = true
+	e.upto = c.known
+	c.sessions = append(c.sessions, e.session)
+	e.joined <- true
+}
+
+// left brings the end of a session.
+type left struct{ *session }
+
+func (e left) handle(c *channel) {
+	if i := slices.Index(c.sessions, e.session); i >= 0 {
+		c.sessions = slices.Delete(c.sessions, i, i+1)
+		c.leaving++
+	}
+}
+
+// ending ends all sessions of the channel.
+type ending struct {
+	why     reason
+	goodbye bool // tell those who understand it to go elsewhere
+}
+
+func (e ending) handle(c *channel) {
+	c.leaving++
+	for _, s := range c.sessions {
+		if e.goodbye {
+			s.sendAway(e.why)
+		} else {
+			s.end(e.why)
+		}
+	}
+}
+
+// askBase asks for the last mid of the key once somebody is there to whom it
+// matters. The answer of a save serves as well: it tells the last one before.
+func (c *channel) askBase() {
+	if c.based || c.basing || c.saving || len(c.sessions) == 0 {
+		return
+	}
+	c.basing = true
+	c.hold()
+	c.readBase(&backoff.Backoff{Min: 50 * time.Millisecond, Max: 2 * time.Second})
+}
+
+func (c *channel) readBase(b *backoff.Backoff) {
+	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+	c.env.store.read(ctx, peer.ReadItem{Key: c.key}, func(r peer.ReadResult, err error) {
+		cancel()
+		c.post(baseRead{last: r.Last, err: err, backoff: b})
+	})
+}
+
+// readTimeout bounds one read. What fails is tried again with back-off.
+const readTimeout = 2 * time.Second
+
+// baseRead brings the last mid that the store holds.
+type baseRead struct {
+	last    int64
+	err     error
+	backoff *backoff.Backoff
+}
+
+func (e baseRead) handle(c *channel) {
+	switch {
+	case e.err != nil && len(c.sessions) > 0 && !c.based:
+		if glog.V(1) {
+			glog.Infof("comet: base not learned key=%q err=%v", c.key, e.err)
+		}
+		time.AfterFunc(e.backoff.Next(), func() { c.post(again(func(c *channel) { c.readBase(e.backoff) })) })
+		return
+	case e.err == nil && !c.saving:
+		// With a save under way, last may be that very save's mid, which nobody
+		// has been handed yet. Its answer tells what was before it.
+		c.base(e.last)
+	}
+	c.basing = false
+	c.leaving++
+}
+
+// again runs a step once more after a while.
+type again func(c *channel)
+
+func (f again) handle(c *channel) { f(c) }
+
+// released ends the hold of a client that fetches by itself.
+type released struct{ *session }
+
+func (e released) handle(c *channel) {
+	c.leaving++
+	e.due = true
+	c.settle(e.session)
+}
+
+// settle lets a held session go live once its time has come and the base is
+// known.
+//
+// A base that was learned only after the client had made its fetch may lie above
+// messages that this fetch did not see yet. Then the session is given all that
+// was stored since shortly before it joined; its client drops what it has.
+func (c *channel) settle(s *session) {
+	switch {
+	case !s.held || s.catching:
+	case s.due && !c.based:
+		s.late = true
+	case s.late:
+		s.late = false
+		s.upto = min(s.upto, mid.Of(s.joinedAt)-baseAge)
+		c.catchUp(s)
+	case s.due && s.missed:
+		c.catchUp(s)
+	case s.due:
+		c.goLive(s)
+	}
+}
+
+// goLive hands a session what was held for it.
+func (c *channel) goLive(s *session) {
+	s.held = false
+	for _, d := range s.waiting {
+		s.deliver(d)
+	}
+	s.waiting = nil
+}

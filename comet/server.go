@@ -1,0 +1,261 @@
+package comet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/golang/glog"
+	"golang.org/x/sync/errgroup"
+
+	"gopush-cluster/internal/config"
+	"gopush-cluster/internal/peer"
+	"gopush-cluster/internal/registry"
+	"gopush-cluster/internal/rpcnet"
+)
+
+// ErrStarted means that Run was called twice.
+var ErrStarted = errors.New("comet: already started")
+
+// Ring is what comet knows of the ring.
+type Ring interface {
+	// Owns returns nil if the ring gives key to this comet's node and this
+	// comet is the node's active one.
+	Owns(key string) error
+	// Changed returns a channel that is closed at the next change.
+	Changed() <-chan struct{}
+	// Told takes a ring that a web tells.
+	Told(args peer.MigrateArgs)
+}
+
+// Member is this comet's entry in the registry.
+type Member interface {
+	// Run keeps it until ctx ends.
+	Run(ctx context.Context) error
+	// Leave takes it away.
+	Leave(ctx context.Context) error
+}
+
+// Deps are what a comet needs from outside.
+type Deps struct {
+	Ring     Ring
+	Messages Messages
+	Join     func(registry.Info) Member // called once, with the addresses to advertise
+	Now      func() time.Time           // the clock of mids; nil: time.Now
+}
+
+// Server is one comet.
+type Server struct {
+	// Set by New, then read-only.
+	deps   Deps
+	tcp    []net.Listener
+	ws     []net.Listener
+	rpcs   []net.Listener
+	rpc    *rpcnet.Server
+	info   registry.Info
+	env    *env
+	lanes  *lanes
+	tokens *tokens
+
+	cfg      atomic.Pointer[Config] // New stores it, Reload replaces it
+	started  atomic.Bool
+	draining atomic.Bool // from then on no key is ours
+	stats    counters
+	sockets  sync.WaitGroup // goroutines of clients
+
+	mu       sync.Mutex
+	greeting map[net.Conn]struct{} // guarded by mu: sockets that are no session yet; nil once they are closed
+}
+
+// New checks cfg and binds the listeners, so a taken port fails here and the
+// addresses are known before Run. It starts no goroutine; after an error
+// nothing is open.
+func New(cfg Config, deps Deps) (_ *Server, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	secret, err := cfg.RPC.Secret()
+	if err != nil {
+		return nil, err
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	s := &Server{
+		deps:     deps,
+		rpc:      rpcnet.NewServer(rpcnet.ServerOptions{Secret: secret.Bytes(), Allow: cfg.RPC.Networks()}),
+		lanes:    newLanes(deps.Messages),
+		tokens:   newTokens(deps.Messages),
+		greeting: make(map[net.Conn]struct{}),
+	}
+	s.cfg.Store(&cfg)
+	s.env = &env{table: newTable(cfg.Channel.Bucket), store: s.lanes, limits: s.limits, now: deps.Now, stats: &s.stats}
+	if err := s.rpc.Register("CometRPC", &Service{s}); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.closeListeners()
+		}
+	}()
+	for _, l := range []struct {
+		section string
+		cfg     config.Listen
+		into    *[]net.Listener
+		told    *[]string
+	}{
+		{"tcp", cfg.TCP, &s.tcp, &s.info.TCP},
+		{"websocket", cfg.WebSocket.Listen, &s.ws, &s.info.WS},
+		{"rpc", cfg.RPC.Listen, &s.rpcs, &s.info.RPC},
+	} {
+		if *l.into, *l.told, err = config.Bind(l.section, l.cfg); err != nil {
+			return nil, fmt.Errorf("comet: %w", err)
+		}
+	}
+	s.info.Weight = cfg.ZooKeeper.Comet.Weight
+	return s, nil
+}
+
+func (s *Server) limits() limits { return s.cfg.Load().limits() }
+
+// Info returns what the registry tells others about this comet.
+func (s *Server) Info() registry.Info { return s.info }
+
+// Run serves until ctx ends or a part fails, then drains within drain.timeout.
+// It returns after its last goroutine has ended.
+func (s *Server) Run(ctx context.Context) error {
+	if !s.started.CompareAndSwap(false, true) {
+		return ErrStarted
+	}
+	web := &http.Server{
+		Handler:           s.handler(),
+		ReadHeaderTimeout: commandTime,
+		IdleTimeout:       commandTime,
+		MaxHeaderBytes:    8 << 10,
+		ErrorLog:          quietLog(),
+		ConnState: func(_ net.Conn, st http.ConnState) {
+			if st == http.StateNew {
+				s.stats.accepts[1].Add(1)
+			}
+		},
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	// The parts end one after the other, when drain says so.
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	member, leave := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
+	defer leave()
+	for _, l := range s.tcp {
+		g.Go(func() error { return s.serveTCP(gctx, l) })
+	}
+	for _, l := range s.ws {
+		g.Go(func() error {
+			if err := web.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+	}
+	for _, l := range s.rpcs {
+		g.Go(func() error { return s.rpc.Serve(serving, l) })
+	}
+	g.Go(func() error { s.lanes.follow(serving); return nil })
+	g.Go(func() error { return s.followRing(serving) })
+	m := s.deps.Join(s.info)
+	g.Go(func() error { return m.Run(member) })
+	glog.Infof("comet: serving node=%s tcp=%v websocket=%v rpc=%v", s.cfg.Load().ZooKeeper.Comet.Node, s.info.TCP, s.info.WS, s.info.RPC)
+	g.Go(func() error {
+		<-gctx.Done()
+		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Load().Drain.Timeout.D())
+		defer cancel()
+		err := s.drain(dctx, m, leave, web)
+		stopServing()
+		return err
+	})
+	err := g.Wait()
+	s.sockets.Wait()
+	s.lanes.close()
+	glog.Infof("comet: stopped sessions=%d", s.stats.sessions[0].Load()+s.stats.sessions[1].Load())
+	return err
+}
+
+// Reload applies what may change while comet runs, and returns the keys of what
+// differs but needs a restart. cfg must be valid.
+func (s *Server) Reload(cfg Config) []string {
+	old := *s.cfg.Load()
+	next := old
+	next.Channel.MaxSubscriber = cfg.Channel.MaxSubscriber
+	next.Channel.MsgBuf = cfg.Channel.MsgBuf
+	next.Channel.Auth = cfg.Channel.Auth
+	next.WebSocket.Origins = cfg.WebSocket.Origins
+	next.Outbuf, next.Legacy, next.Migrate, next.Drain, next.Log = cfg.Outbuf, cfg.Legacy, cfg.Migrate, cfg.Drain, cfg.Log
+	s.cfg.Store(&next)
+	return config.Diff(next, cfg)
+}
+
+// Ready returns nil if comet can do its work: it serves, and the store's shards
+// are known.
+func (s *Server) Ready(context.Context) error {
+	switch {
+	case s.draining.Load():
+		return errors.New("comet: draining")
+	case !s.lanes.known.Load():
+		return errors.New("comet: no message daemon has told the shards of the store yet")
+	}
+	return nil
+}
+
+// Stat returns the figures for /stat.
+func (s *Server) Stat() any {
+	st := s.stats.stat()
+	st.Channels = s.env.table.len()
+	return st
+}
+
+func (s *Server) closeListeners() {
+	for _, l := range [][]net.Listener{s.tcp, s.ws, s.rpcs} {
+		for _, l := range l {
+			l.Close()
+		}
+	}
+}
+
+// tune sets a client's socket up.
+func (s *Server) tune(nc net.Conn) (socket, error) {
+	conn, err := newTCPSocket(nc)
+	if err != nil {
+		return nil, err
+	}
+	ch := s.cfg.Load().Channel
+	errs := []error{conn.SetKeepAlive(ch.TCP.Keepalive)}
+	if n := ch.SndBuf.Size; n > 0 {
+		errs = append(errs, conn.SetWriteBuffer(int(n)))
+	}
+	if n := ch.RcvBuf.Size; n > 0 {
+		errs = append(errs, conn.SetReadBuffer(int(n)))
+	}
+	return conn, errors.Join(errs...)
+}
+
+// greet notes a socket that is no session yet, so that drain can close it. It
+// returns false when drain has done so.
+func (s *Server) greet(conn net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.greeting == nil {
+		return false
+	}
+	s.greeting[conn] = struct{}{}
+	return true
+}
+
+func (s *Server) ungreet(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.greeting, conn)
+}

@@ -1,0 +1,178 @@
+package comet
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"gopush-cluster/internal/msg"
+	"gopush-cluster/internal/peer"
+	"gopush-cluster/internal/rpcnet"
+	"gopush-cluster/internal/wire"
+)
+
+// Service is CometRPC: what web and the other comets ask of a comet
+// (docs/protocol.md, "RPC"). Push is ours; the others are the contract.
+type Service struct{ s *Server }
+
+// Push pushes to the keys of one or more messages and answers for each.
+func (v *Service) Push(args *peer.PushArgs, reply *peer.PushReply) (err error) {
+	defer rpcnet.Recover("CometRPC.Push", &err)
+	ctx, cancel := v.within(args.Budget)
+	defer cancel()
+	reply.Results = v.s.push(ctx, args.Pushes)
+	return nil
+}
+
+// PushPrivate pushes one message to one key.
+func (v *Service) PushPrivate(args *peer.PushPrivateArgs, ret *int) (err error) {
+	defer rpcnet.Recover("CometRPC.PushPrivate", &err)
+	results, err := v.pushOld([]string{args.Key}, args.Msg, args.Expire)
+	if err != nil {
+		return err
+	}
+	return results[0].Code.Err()
+}
+
+// PushPrivates pushes one message to many keys and names those that failed.
+func (v *Service) PushPrivates(args *peer.PushPrivatesArgs, reply *peer.PushPrivatesReply) (err error) {
+	defer rpcnet.Recover("CometRPC.PushPrivates", &err)
+	results, err := v.pushOld(args.Keys, args.Msg, args.Expire)
+	if err != nil {
+		return err
+	}
+	for i, r := range results {
+		if r.Code != peer.OK {
+			reply.FKeys = append(reply.FKeys, args.Keys[i])
+		}
+	}
+	return nil
+}
+
+// pushOld does for an old web what ours does before it calls Push.
+func (v *Service) pushOld(keys []string, raw []byte, expire uint) ([]peer.PushResult, error) {
+	body, err := msg.Canonical(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", peer.ErrInvalid, err)
+	}
+	p := peer.Push{Keys: keys, Msg: body}
+	if expire > 0 {
+		p.ExpireAt = time.Now().Unix() + int64(min(expire, maxExpire))
+		p.Nonce = rand.Text()
+	}
+	ctx, cancel := v.within(0)
+	defer cancel()
+	return v.s.push(ctx, []peer.Push{p}), nil
+}
+
+// maxExpire bounds how long a message is kept, in seconds: a hundred years.
+const maxExpire = 100 * 365 * 24 * 3600
+
+// New lets a key connect with a token. It answers when the token is stored.
+func (v *Service) New(args *peer.NewArgs, ret *int) (err error) {
+	defer rpcnet.Recover("CometRPC.New", &err)
+	if err := checkKey(args.Key); err != nil {
+		return err
+	}
+	if args.Token == "" {
+		return fmt.Errorf("%w: the token is empty", peer.ErrInvalid)
+	}
+	ctx, cancel := v.within(args.Budget)
+	defer cancel()
+	return v.s.deps.Messages.TokenAdd(ctx, peer.TokenArgs{Key: args.Key, Token: args.Token, Expire: max(args.Expire, 0)})
+}
+
+// Close ends the sessions of a key.
+func (v *Service) Close(key string, ret *int) (err error) {
+	defer rpcnet.Recover("CometRPC.Close", &err)
+	if err := checkKey(key); err != nil {
+		return err
+	}
+	if c := v.s.env.table.find(key); c != nil {
+		c.post(ending{why: endClosed})
+	}
+	return nil
+}
+
+// Migrate tells the ring as a web sees it. What this comet reads from ZooKeeper
+// itself wins.
+func (v *Service) Migrate(args *peer.MigrateArgs, ret *int) (err error) {
+	defer rpcnet.Recover("CometRPC.Migrate", &err)
+	v.s.deps.Ring.Told(*args)
+	return nil
+}
+
+// Ping answers.
+func (v *Service) Ping(_ int, ret *int) error { return nil }
+
+// within opens the context of one call.
+func (v *Service) within(budget int64) (context.Context, context.CancelFunc) {
+	return peer.Within(context.Background(), budget, v.s.cfg.Load().RPC.Timeout.D())
+}
+
+// push hands each push to the channels of its keys and waits for all of them, at
+// most until ctx ends.
+func (s *Server) push(ctx context.Context, pushes []peer.Push) []peer.PushResult {
+	n := 0
+	for _, p := range pushes {
+		n += len(p.Keys)
+	}
+	s.stats.pushes.Add(int64(n))
+	c := newCall(ctx, n)
+	items := make([]push, n)
+	keys := make([]string, 0, n)
+	for _, p := range pushes {
+		body := &payload{msg: p.Msg}
+		bad := checkPush(p)
+		for _, key := range p.Keys {
+			item := &items[len(keys)]
+			item.payload, item.call, item.index = body, c, len(keys)
+			item.expireAt, item.nonce, item.retry = p.ExpireAt, p.Nonce, p.Retry
+			keys = append(keys, key)
+			switch {
+			case bad != nil || checkKey(key) != nil:
+				item.refuse(peer.Invalid)
+			case s.owns(key) != nil:
+				item.refuse(peer.NotMine)
+			default:
+				s.env.table.acquire(key, s.env.channel(key)).post(pushed{item})
+			}
+		}
+	}
+	c.finish()
+	select {
+	case <-c.done:
+		return c.results
+	case <-ctx.Done():
+	}
+	for i := range items {
+		if !items[i].claim() {
+			continue
+		}
+		s.stats.failed.Add(1)
+		items[i].answer(peer.PushResult{Code: peer.Failed})
+		if ch := s.env.table.find(keys[i]); ch != nil {
+			ch.post(woken{}) // what waits behind it need not
+		}
+	}
+	<-c.done // whoever claimed one before us answers at once
+	return c.results
+}
+
+func checkKey(key string) error {
+	if key == "" || len(key) > wire.MaxKey {
+		return fmt.Errorf("%w: a key has 1 to %d bytes, not %d", peer.ErrInvalid, wire.MaxKey, len(key))
+	}
+	return nil
+}
+
+func checkPush(p peer.Push) error {
+	if err := msg.Check(p.Msg); err != nil {
+		return fmt.Errorf("%w: %w", peer.ErrInvalid, err)
+	}
+	if p.ExpireAt < 0 || p.ExpireAt > 0 && (p.Nonce == "" || !msg.ValidNonce(p.Nonce)) {
+		return fmt.Errorf("%w: expiry or nonce", peer.ErrInvalid)
+	}
+	return nil
+}

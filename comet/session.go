@@ -1,0 +1,112 @@
+package comet
+
+import (
+	"time"
+
+	"gopush-cluster/internal/wire"
+)
+
+// session is one live connection of a key: what its channel knows of it, and the
+// outbox through which everything leaves.
+type session struct {
+	// Set when it is made, then read-only.
+	outbox
+	sub      wire.Sub
+	ws       bool // frames are WebSocket frames
+	joinedAt time.Time
+	channel  *channel    // which the session holds
+	release  *time.Timer // ends the hold of live messages
+
+	// The channel's turn owns what follows.
+
+	held     bool        // live messages wait
+	due      bool        // the time for which they wait is over
+	late     bool        // and was over before the base was known
+	missed   bool        // some of what should wait did not fit: read it from the store
+	catching bool        // that read is under way
+	waiting  []*delivery // while held
+	upto     int64       // every stored message up to it was handed to the session, or is none of its business
+	sent     int64       // the largest mid it was sent
+}
+
+// kind is the session's place in counters by transport.
+func (s *session) kind() int {
+	if s.ws {
+		return 1
+	}
+	return 0
+}
+
+// take hands a live message to the session.
+func (s *session) take(d *delivery) {
+	switch {
+	case !s.held:
+		s.deliver(d)
+	case s.missed:
+		// The read from the store that is to come includes it, if it is stored.
+		s.countDropped(d)
+	case len(s.waiting) >= s.limits().queue:
+		s.missed = true
+		for _, w := range append(s.waiting, d) {
+			s.countDropped(w)
+		}
+		s.waiting = nil
+	default:
+		s.waiting = append(s.waiting, d)
+	}
+}
+
+func (s *session) countDropped(d *delivery) {
+	if !d.stored {
+		s.stats.dropped.Add(1)
+	}
+}
+
+// deliver sends d unless the session has it. A stored message that turns up
+// below one that was sent would be dropped by the client, so the session ends:
+// the client comes back and fetches.
+func (s *session) deliver(d *delivery) {
+	if d.stored && d.mid <= s.upto {
+		return
+	}
+	if d.mid <= s.sent {
+		s.end(endOvertaken)
+		return
+	}
+	if d.stored {
+		s.upto = d.mid
+	}
+	s.sent = d.mid
+	s.stats.delivered.Add(1)
+	s.send(d.frame(s.sub.Old(), s.ws))
+}
+
+// accepted is the first answer, and the answer to each heartbeat.
+func (s *session) accepted() {
+	if s.ws {
+		s.send(acceptedWS)
+	} else {
+		s.send(acceptedTCP)
+	}
+}
+
+// Shared by all sessions; nobody writes to them.
+var (
+	acceptedTCP = []byte(wire.Accepted)
+	acceptedWS  = wire.AppendText(nil, wire.Accepted)
+	goAwayTCP   = []byte(wire.WrongNode)
+	goAwayWS    = wire.AppendClose(nil, wire.CloseRestart, "ask /1/server/get again")
+)
+
+// sendAway ends the session after what waits for it, and tells a client that
+// understands it to ask web again.
+func (s *session) sendAway(why reason) {
+	switch {
+	case s.ws:
+		s.finish(why, goAwayWS)
+	case !s.sub.Old():
+		s.finish(why, goAwayTCP)
+	default:
+		s.finish(why, nil)
+	}
+}

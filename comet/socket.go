@@ -1,0 +1,43 @@
+package comet
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+)
+
+// tcpSocket is a TCP connection of a client.
+type tcpSocket struct {
+	*net.TCPConn
+	raw syscall.RawConn
+}
+
+func newTCPSocket(c net.Conn) (tcpSocket, error) {
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		return tcpSocket{}, fmt.Errorf("comet: %T is no TCP connection", c)
+	}
+	raw, err := tcp.SyscallConn()
+	return tcpSocket{tcp, raw}, err
+}
+
+// TryWrite makes one write(2), which does not wait: Go's sockets are
+// non-blocking.
+func (s tcpSocket) TryWrite(b []byte) (n int, err error) {
+	rawErr := s.raw.Write(func(fd uintptr) bool {
+		for {
+			n, err = syscall.Write(int(fd), b)
+			if !errors.Is(err, syscall.EINTR) {
+				return true // do not wait for the socket to become writable
+			}
+		}
+	})
+	if rawErr != nil {
+		return 0, rawErr
+	}
+	if errors.Is(err, syscall.EAGAIN) {
+		return 0, nil
+	}
+	return max(n, 0), err
+}
