@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 )
 
 const (
@@ -59,6 +60,20 @@ func ParseCommand(buf []byte) (args [][]byte, n int, err error) {
 		pos = end + 2
 	}
 	return slices.Clone(found[:count]), pos, nil
+}
+
+// AppendCommand appends a command as a client sends it.
+func AppendCommand(dst []byte, args ...string) []byte {
+	number := func(mark byte, n int) {
+		dst = strconv.AppendInt(append(dst, mark), int64(n), 10)
+		dst = append(dst, "\r\n"...)
+	}
+	number('*', len(args))
+	for _, arg := range args {
+		number('$', len(arg))
+		dst = append(append(dst, arg...), "\r\n"...)
+	}
+	return dst
 }
 
 // parseNumber reads the line at pos: mark, digits, CRLF. It returns the number

@@ -271,14 +271,7 @@ func answer(in string) string {
 	return "nothing"
 }
 
-// command renders a command as a client does.
-func command(args ...string) string {
-	s := fmt.Sprintf("*%d\r\n", len(args))
-	for _, a := range args {
-		s += fmt.Sprintf("$%d\r\n%s\r\n", len(a), a)
-	}
-	return s
-}
+func command(args ...string) string { return string(AppendCommand(nil, args...)) }
 
 // clientFrame renders a frame as a client does: masked.
 func clientFrame(fin bool, op Opcode, payload string) []byte {
