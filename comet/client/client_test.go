@@ -283,6 +283,7 @@ func TestDeliveryFailsAfterCut(t *testing.T) {
 		f := &fake{t: t, slow: time.Minute}
 		f.serve = func(_ int, p *peer) {
 			p.accept()
+			time.Sleep(time.Second) // the fetch is over: nothing is held
 			p.send(message(80, 0))
 		}
 		f.check(f.subscribe(t.Context(), transport, 1), errEnough, 80)
