@@ -9,11 +9,20 @@ import (
 )
 
 // fieldsOf returns the keys of a struct and where their fields are. An
-// embedded struct without a tag lends its keys to the outer one.
+// embedded struct without a tag lends its keys to the outer one, whose own go
+// first.
 func fieldsOf(t reflect.Type) map[string][]int {
 	fields := make(map[string][]int)
-	for _, f := range reflect.VisibleFields(t) {
-		if name, ok := f.Tag.Lookup("toml"); ok && name != "-" && f.IsExported() {
+	for i := range t.NumField() {
+		if f := t.Field(i); f.Anonymous && f.Type.Kind() == reflect.Struct && f.Tag.Get("toml") == "" {
+			for name, index := range fieldsOf(f.Type) {
+				fields[name] = append([]int{i}, index...)
+			}
+		}
+	}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if name := f.Tag.Get("toml"); name != "" && name != "-" && f.IsExported() {
 			fields[name] = f.Index
 		}
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net"
 	"net/netip"
 	"time"
 )
@@ -80,7 +81,7 @@ func (t Trust) Validate(prefix string, bind []string, p *Problems) {
 		return
 	}
 	for _, addr := range bind {
-		if !Loopback(addr) {
+		if _, _, err := net.SplitHostPort(addr); err == nil && !Loopback(addr) {
 			p.Addf("%s.bind = %q: can be reached from other machines; set %s.secret_file, or %s.allow to the networks that need no secret, or bind localhost",
 				prefix, addr, prefix, prefix)
 		}
@@ -164,7 +165,7 @@ func (p *Problems) ZNode(key, path string) {
 // Log is what a daemon logs.
 type Log struct {
 	// V is how much: 0 starts, stops and trouble, 1 also each session, 2 also
-	// each message. Flag -v sets it at start unless the file does.
+	// each message. The flag -v raises it.
 	V int `toml:"v"`
 }
 
