@@ -140,6 +140,9 @@ func TestCut(t *testing.T) {
 				if got, want := f.asked[len(f.asked)-1], fmt.Sprintf("/1/msg/get?k=k1&m=%d", seen); got != want {
 					t.Errorf("after the cut it asked %q, want %q", got, want)
 				}
+				if transport == TCP && tt.name == "between messages" && !f.saw(ErrClosed) {
+					t.Errorf("states %v, want one with ErrClosed", f.states)
+				}
 				if !slices.ContainsFunc(f.states, func(s State) bool { return !s.Connected && s.Err != nil }) {
 					t.Errorf("nobody was told of the cut: %v", f.states)
 				}
@@ -242,6 +245,9 @@ func TestHeartbeat(t *testing.T) {
 			}
 		}
 		f.check(f.subscribe(t.Context(), transport, 1), errEnough, 80)
+		if !f.saw(ErrSilent) {
+			t.Errorf("states %v, want one with ErrSilent", f.states)
+		}
 		want := []time.Duration{30 * time.Second, 60 * time.Second, 90 * time.Second}
 		if !slices.Equal(beats, want) {
 			t.Errorf("heartbeats at %v, want %v", beats, want)
@@ -327,6 +333,34 @@ func TestFetchFails(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestLocateFails lets the web give no address at first.
+func TestLocateFails(t *testing.T) {
+	for answer, want := range map[string]error{
+		`{"ret":1001}`:                               ErrNoComet,
+		`{"ret":0}`:                                  ErrProtocol,
+		`{"data":{"server":"no-port"},"ret":0}`:      ErrProtocol,
+		`{"data":{"server":["comet:1"]},"ret":0}`:    ErrProtocol,
+		strings.Repeat(" ", maxAnswer) + `{"ret":0}`: ErrProtocol,
+	} {
+		t.Run(strings.TrimSpace(answer), func(t *testing.T) {
+			each(t, func(t *testing.T, transport Transport) {
+				f := &fake{t: t, serve: func(_ int, p *peer) { p.accept(); p.send(message(80, 0)); p.stay() }}
+				f.web = func(w http.ResponseWriter, r *http.Request) {
+					if len(f.asked) == 1 {
+						io.WriteString(w, answer)
+						return
+					}
+					f.webOK(w, r)
+				}
+				f.check(f.subscribe(t.Context(), transport, 1), errEnough, 80)
+				if !f.saw(want) || f.conns != 1 {
+					t.Errorf("%d connections, states %v, want one with %v", f.conns, f.states, want)
+				}
+			})
+		})
+	}
 }
 
 // TestNextWeb asks the second web when the first is away, and stays with it.

@@ -25,6 +25,10 @@ var (
 	ErrWrongNode = errors.New("client: the key moved to another comet")
 	// ErrNoComet means that web knows no comet that serves the key. Code 1001.
 	ErrNoComet = errors.New("client: there is no comet for the key")
+	// ErrClosed means that the comet closed the connection without a word.
+	ErrClosed = errors.New("client: the comet closed the connection")
+	// ErrSilent means that the answer to a heartbeat is overdue.
+	ErrSilent = errors.New("client: the comet does not answer heartbeats")
 	// ErrProtocol means that the server said what no server says.
 	ErrProtocol = errors.New("client: the server breaks the protocol")
 	// ErrHeld means that more live messages came than can wait for a fetch.

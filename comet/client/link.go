@@ -2,8 +2,10 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"gopush-cluster/internal/wire"
@@ -44,7 +46,7 @@ func (c *client) connect(ctx context.Context, addr string) (link, error) {
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	l, err := c.subscribe(ctx, nc, addr)
 	if !stop() { // the time is over, which says more than an error of a closed connection
-		err = ctx.Err()
+		err = fmt.Errorf("not accepted within %v: %w", connectTimeout, ctx.Err())
 	}
 	if err != nil {
 		nc.Close()
@@ -86,5 +88,9 @@ func (c *idleConn) Read(p []byte) (int, error) {
 	if err := c.SetReadDeadline(time.Now().Add(c.idle)); err != nil {
 		return 0, err
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = ErrSilent
+	}
+	return n, err
 }

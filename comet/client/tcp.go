@@ -36,6 +36,8 @@ func (l *tcpLink) next() (wire.Reply, []byte, error) {
 		return "", nil, fmt.Errorf("%w: a line without end", ErrProtocol)
 	case err == io.EOF && len(line) > 0:
 		return "", nil, io.ErrUnexpectedEOF
+	case err == io.EOF:
+		return "", nil, ErrClosed
 	case err != nil:
 		return "", nil, err
 	}
