@@ -2,28 +2,23 @@ package registry
 
 import (
 	"context"
-	"reflect"
 
 	"github.com/golang/glog"
 )
 
-// Watch calls on with the state of the cluster and again whenever it has
-// changed, one call at a time and only ever the newest state, until ctx ends;
-// it then returns nil. While ZooKeeper is away it waits, and says so in the
-// log; the last state stays in force.
+// Watch calls on with the state of the cluster whenever it has looked: at once,
+// after every change, and every half minute though nothing changed. It makes
+// one call at a time, with the newest state, until ctx ends, and then returns
+// nil. While ZooKeeper is away it waits, and says so in the log; the last state
+// stays in force.
 func (b *base) Watch(ctx context.Context, on func(Snapshot)) error {
 	r := reader{weights: make(map[string]int), broken: make(map[string]int64)}
-	var last Snapshot
 	b.follow(ctx, "watch", func(ctx context.Context) error {
 		p, err := b.read(ctx)
-		if err != nil {
-			return err
+		if err == nil {
+			on(r.snapshot(p))
 		}
-		if s := r.snapshot(p); !reflect.DeepEqual(s, last) {
-			last = s
-			on(s)
-		}
-		return nil
+		return err
 	})
 	return nil
 }

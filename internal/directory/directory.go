@@ -1,0 +1,214 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/golang/glog"
+	"golang.org/x/sync/errgroup"
+
+	"gopush-cluster/internal/peer"
+	"gopush-cluster/internal/registry"
+	"gopush-cluster/internal/rpcnet"
+)
+
+// ErrNoComet means that there is no comet in the ring.
+var ErrNoComet = errors.New("directory: the ring is empty")
+
+// Registry is where the cluster is read from.
+type Registry interface {
+	// Watch calls on with the newest state after every look, until ctx ends.
+	Watch(ctx context.Context, on func(registry.Snapshot)) error
+	// Connected reports whether the registry can be read just now.
+	Connected() bool
+	// Refresh asks for a look now.
+	Refresh()
+}
+
+// Self is the comet that this directory belongs to.
+type Self interface {
+	// Node is its place in the ring.
+	Node() string
+	// Mine reports whether c leads to it.
+	Mine(c registry.Child) bool
+}
+
+// Options say what a directory is for.
+type Options struct {
+	Registry Registry
+	Self     Self                 // nil for a web, which pings comets too
+	Client   rpcnet.ClientOptions // for calls to comets and messages
+	Ping     time.Duration        // between two pings of a daemon; 0: 1 s
+	Timeout  time.Duration        // of a ping, and of a call to the message daemons; 0: 2 s
+}
+
+// Directory follows the cluster and leads to its daemons. Until Run has read
+// the registry the ring is empty.
+type Directory struct {
+	*Messages
+
+	// Set by New, then read-only.
+	registry Registry
+	self     Self
+	every    time.Duration
+	timeout  time.Duration
+	random   func(int) int
+	links    *links
+	kick     chan struct{} // asks for a round of pings now
+
+	view   atomic.Pointer[View] // replaced with mu held
+	choice atomic.Pointer[choice]
+
+	mu      sync.Mutex
+	last    *registry.Snapshot // what the view was read from; nil: from nothing, or it was told
+	changed chan struct{}      // closed and replaced with every view
+}
+
+// New returns a directory that knows nothing yet. It starts no goroutine.
+func New(o Options) *Directory {
+	if o.Ping <= 0 {
+		o.Ping = time.Second
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = 2 * time.Second
+	}
+	d := &Directory{
+		registry: o.Registry,
+		self:     o.Self,
+		every:    o.Ping,
+		timeout:  o.Timeout,
+		random:   rand.IntN,
+		links:    newLinks(o.Client),
+		kick:     make(chan struct{}, 1),
+		changed:  make(chan struct{}),
+	}
+	d.Messages = &Messages{d}
+	d.view.Store(&View{})
+	d.choice.Store(&choice{})
+	return d
+}
+
+// Run follows the registry and pings the daemons until ctx ends. Then it closes
+// all connections; so end it after everybody who calls.
+func (d *Directory) Run(ctx context.Context) error {
+	defer d.links.close()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.registry.Watch(ctx, d.read) })
+	g.Go(func() error { d.pings(ctx); return nil })
+	return g.Wait()
+}
+
+// View returns the cluster as it is known now. It is never nil.
+func (d *Directory) View() *View { return d.view.Load() }
+
+// Changed returns a channel that is closed when the view is replaced. Take the
+// channel first and look at the view then, and nothing is missed.
+func (d *Directory) Changed() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.changed
+}
+
+// Lookup returns the node that key lives on, false if the ring is empty.
+func (d *Directory) Lookup(key string) (registry.Node, bool) { return d.View().Lookup(key) }
+
+// Comet returns the comet that key lives on. One that is away is called at its
+// last address; if it never had one, the calls fail with rpcnet.ErrNotSent. The
+// only error is ErrNoComet.
+func (d *Directory) Comet(key string) (*peer.Comet, error) {
+	p, ok := d.View().at(key)
+	if !ok {
+		return nil, ErrNoComet
+	}
+	return p.link.comet, nil
+}
+
+// Owns returns nil if key lives here: the ring names this comet's node, and
+// whoever looks for that node is led to this comet. Otherwise it is
+// peer.ErrNotMine. While no comet is registered under the node, others are led
+// to the last address, so that a comet whose session has expired owns its keys
+// until it is registered again or another one is.
+func (d *Directory) Owns(key string) error {
+	n, ok := d.View().Lookup(key)
+	switch {
+	case !ok:
+		return fmt.Errorf("%w: the ring is empty", peer.ErrNotMine)
+	case d.self == nil || n.Name != d.self.Node():
+		return fmt.Errorf("%w: node=%s", peer.ErrNotMine, n.Name)
+	}
+	active, registered := n.Active()
+	if !registered {
+		active = registry.Child{Info: n.Last}
+	}
+	if !d.self.Mine(active) {
+		return fmt.Errorf("%w: node=%s, where this comet is not the active one", peer.ErrNotMine, n.Name)
+	}
+	return nil
+}
+
+// Told takes the ring that a web tells by Migrate. What the registry says
+// always wins, so it is only asked to look again. While it is away the told
+// ring is taken over if it is newer; one without an epoch, which an old web
+// tells, is taken as it stands.
+func (d *Directory) Told(args peer.MigrateArgs) {
+	defer d.registry.Refresh()
+	if d.registry.Connected() {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	view := d.View()
+	if len(args.Nodes) == 0 || args.Epoch != 0 && args.Epoch <= view.Epoch {
+		return // nobody tells a comet of a ring without comets but by mistake
+	}
+	glog.Infof("directory: took over a ring that was told, for the registry is away epoch=%d nodes=%d", args.Epoch, len(args.Nodes))
+	d.last = nil
+	d.publish(view.told(args.Epoch, args.Nodes, d.links))
+}
+
+// read takes over what was read from the registry.
+func (d *Directory) read(s registry.Snapshot) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.last != nil && reflect.DeepEqual(*d.last, s) {
+		return
+	}
+	d.last = &s
+	d.publish(d.View().read(s, d.links))
+}
+
+// publish puts v in the place of the current view. mu is held.
+func (d *Directory) publish(v *View) {
+	old := d.view.Swap(v)
+	d.links.use(v, time.Now())
+	d.choice.Store(newChoice(v.messages))
+	close(d.changed)
+	d.changed = make(chan struct{})
+	d.pingNow()
+	if v.Ring != old.Ring || len(v.messages) != len(old.messages) {
+		glog.Infof("directory: the cluster changed epoch=%d ring=%v messages=%d", v.Epoch, v.weights, len(v.messages))
+	}
+}
+
+// Ready returns nil when the cluster is known and a message daemon answers.
+func (d *Directory) Ready() error {
+	d.mu.Lock()
+	known := d.last != nil || d.View().Epoch != 0
+	d.mu.Unlock()
+	if !known {
+		return errors.New("directory: the registry was not read yet")
+	}
+	messages := d.View().messages
+	for _, m := range messages {
+		if m.link.state.Load() == alive {
+			return nil
+		}
+	}
+	return fmt.Errorf("directory: none of the message daemons answers, registered=%d", len(messages))
+}
