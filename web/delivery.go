@@ -59,7 +59,7 @@ func (t *target) end(code peer.Code) { t.code, t.done = code, true }
 func (s *Server) deliver(ctx context.Context, m message, open []*target) {
 	ctx, cancel := context.WithTimeout(ctx, pushTime-answerTime)
 	defer cancel()
-	for {
+	for ctx.Err() == nil { // it may be over before the first call of a long mprivate
 		s.attemptAll(ctx, m, open)
 		var again []*target
 		turned := false

@@ -1,0 +1,222 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"gopush-cluster/internal/peer"
+	"gopush-cluster/internal/registry"
+)
+
+// fakeCluster is one comet a node, without a network: it is web's Directory,
+// and its comets are called through the real peer.Comet.
+type fakeCluster struct {
+	place func(key string) string // key → node; nil: all keys are node1's
+	nodes map[string]registry.Node
+	ready error
+	comet *fakeComet // serves every node
+}
+
+func (f *fakeCluster) Lookup(key string) (registry.Node, bool) {
+	name := "node1"
+	if f.place != nil {
+		name = f.place(key)
+	}
+	n, ok := f.nodes[name]
+	return n, ok
+}
+
+func (f *fakeCluster) Comet(key string) (*peer.Comet, error) {
+	n, ok := f.Lookup(key)
+	if !ok {
+		return nil, errors.New("fake: no comet")
+	}
+	return peer.NewComet(cometAt{f.comet, n.Name}), nil
+}
+
+func (f *fakeCluster) Ready() error { return f.ready }
+
+// fakeComet answers for all comets. A nil func answers OK.
+type fakeComet struct {
+	push func(ctx context.Context, node string, p peer.Push) ([]peer.PushResult, error)
+	add  func(ctx context.Context, args peer.NewArgs) error
+
+	mu     sync.Mutex
+	pushes []peer.Push // as they came
+	tokens []peer.NewArgs
+}
+
+// cometAt is the fake comet as one node.
+type cometAt struct {
+	*fakeComet
+	node string
+}
+
+func (c cometAt) Addr() string { return c.node + ":6970" }
+
+func (c cometAt) Call(ctx context.Context, method string, args, reply any) error {
+	switch method {
+	case "CometRPC.Push":
+		a := args.(*peer.PushArgs)
+		if len(a.Pushes) != 1 {
+			return fmt.Errorf("fake: %d pushes in a call", len(a.Pushes))
+		}
+		p := a.Pushes[0]
+		c.mu.Lock()
+		c.pushes = append(c.pushes, p)
+		c.mu.Unlock()
+		if c.push == nil {
+			reply.(*peer.PushReply).Results = make([]peer.PushResult, len(p.Keys))
+			return nil
+		}
+		results, err := c.push(ctx, c.node, p)
+		reply.(*peer.PushReply).Results = results
+		return err
+	case "CometRPC.New":
+		a := *args.(*peer.NewArgs)
+		c.mu.Lock()
+		c.tokens = append(c.tokens, a)
+		c.mu.Unlock()
+		if c.add == nil {
+			return nil
+		}
+		return c.add(ctx, a)
+	}
+	return fmt.Errorf("fake: no method %s", method)
+}
+
+// fakeMessages is the message daemons. A nil func answers OK.
+type fakeMessages struct {
+	save  func(ctx context.Context, args peer.SaveArgs) (peer.SaveReply, error)
+	read  func(ctx context.Context, args peer.ReadArgs) (peer.ReadReply, error)
+	check func(args peer.TokenArgs) (peer.TokenState, error)
+	add   func(args peer.TokenArgs) error
+	del   func(key string) error
+
+	mu      sync.Mutex
+	saves   []peer.SaveArgs
+	reads   []peer.ReadArgs
+	tokens  []peer.TokenArgs
+	checks  []peer.TokenArgs
+	deleted []string
+}
+
+func record[T any](f *fakeMessages, to *[]T, v T) {
+	f.mu.Lock()
+	*to = append(*to, v)
+	f.mu.Unlock()
+}
+
+func (f *fakeMessages) Save(ctx context.Context, args peer.SaveArgs) (peer.SaveReply, error) {
+	record(f, &f.saves, args)
+	if f.save == nil {
+		return peer.SaveReply{Results: make([]peer.SaveResult, len(args.Items))}, nil
+	}
+	return f.save(ctx, args)
+}
+
+func (f *fakeMessages) Read(ctx context.Context, args peer.ReadArgs) (peer.ReadReply, error) {
+	record(f, &f.reads, args)
+	if f.read == nil {
+		return peer.ReadReply{Results: make([]peer.ReadResult, len(args.Items))}, nil
+	}
+	return f.read(ctx, args)
+}
+
+func (f *fakeMessages) TokenAdd(_ context.Context, args peer.TokenArgs) error {
+	record(f, &f.tokens, args)
+	if f.add == nil {
+		return nil
+	}
+	return f.add(args)
+}
+
+func (f *fakeMessages) TokenCheck(_ context.Context, args peer.TokenArgs) (peer.TokenState, error) {
+	record(f, &f.checks, args)
+	if f.check == nil {
+		return peer.TokenNone, nil
+	}
+	return f.check(args)
+}
+
+func (f *fakeMessages) Delete(_ context.Context, key string) error {
+	record(f, &f.deleted, key)
+	if f.del == nil {
+		return nil
+	}
+	return f.del(key)
+}
+
+// at is the clock of the tests: a second that has begun long ago.
+var at = time.Unix(1_764_000_000, 999_000_000)
+
+// fixture is a server with fakes around it.
+type fixture struct {
+	*Server
+	cluster  *fakeCluster
+	messages *fakeMessages
+}
+
+func testConfig() Config {
+	cfg := DefaultConfig()
+	cfg.HTTP.Bind = []string{"127.0.0.1:0"}
+	cfg.Admin.Bind = []string{"127.0.0.1:0"}
+	return cfg
+}
+
+// newFixture returns a server that is bound and not running. Its one node has
+// an address of each protocol.
+func newFixture(t testing.TB, cfg Config) *fixture {
+	t.Helper()
+	f := &fixture{
+		cluster: &fakeCluster{
+			nodes: map[string]registry.Node{"node1": {Name: "node1", Weight: 1, Children: []registry.Child{{
+				Name: "0000000001",
+				Info: registry.Info{TCP: []string{"127.0.0.1:6969"}, WS: []string{"127.0.0.1:6968"}},
+			}}}},
+			comet: &fakeComet{},
+		},
+		messages: &fakeMessages{},
+	}
+	s, err := New(cfg, Deps{
+		Directory: f.cluster,
+		Messages:  f.messages,
+		Nodes: func() []Node {
+			return []Node{{Name: "node1", Weight: 1, Share: 1, Active: "0000000001", RPC: []string{"127.0.0.1:6970"}, Alive: true}}
+		},
+		Now:    func() time.Time { return at },
+		Random: bytes.NewReader(bytes.Repeat([]byte{0xab}, 1<<16)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Server = s
+	return f
+}
+
+// run serves until the test ends.
+func (f *fixture) run(t testing.TB) *fixture {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return f
+}
+
+// close closes the listeners of a server that is never run.
+func (f *fixture) close() {
+	for _, p := range f.ports {
+		p.listener.Close()
+	}
+}
