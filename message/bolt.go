@@ -10,6 +10,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"gopush-cluster/internal/batch"
 	"gopush-cluster/internal/mid"
@@ -63,7 +64,7 @@ func openBolt(dir string, keep int, now func() time.Time) (*boltStore, error) {
 	path := filepath.Join(dir, boltFile)
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: boltLockWait, FreelistType: bolt.FreelistMapType})
 	switch {
-	case errors.Is(err, bolt.ErrTimeout):
+	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fmt.Errorf("message: %s is in use by another process; stop it, or give this one another storage.path", path)
 	case err != nil:
 		return nil, fmt.Errorf("message: open %s: %w", path, err)
@@ -123,6 +124,9 @@ func write[R any](ctx context.Context, s *boltStore, c func(boltTx) (R, error)) 
 func (s *boltStore) view(f func(boltTx) error) error {
 	return s.db.View(func(tx *bolt.Tx) error { return f(s.begin(tx)) })
 }
+
+// Keep implements store.
+func (s *boltStore) Keep(newest int) { s.keep.Store(int64(newest)) }
 
 // Ping implements store.
 func (s *boltStore) Ping(context.Context) error {

@@ -42,7 +42,7 @@ type redisOptions struct {
 	Idle, Active  int    // connections
 	IdleTimeout   time.Duration
 	AllowEviction bool
-	Keep          int // newest messages kept for a key
+	Newest        int // messages kept for a key
 	Now           func() time.Time
 }
 
@@ -57,7 +57,7 @@ type redisStore struct {
 // openRedis returns a store that connects when it is first used.
 func openRedis(o redisOptions) *redisStore {
 	s := &redisStore{redisOptions: o, pool: o.newPool()}
-	s.keep.Store(int64(o.Keep))
+	s.keep.Store(int64(o.Newest))
 	return s
 }
 
@@ -214,6 +214,9 @@ func (s *redisStore) run1(ctx context.Context, script *redis.Script, c call) (an
 	}
 	return replies[0], nil
 }
+
+// Keep implements store.
+func (s *redisStore) Keep(newest int) { s.keep.Store(int64(newest)) }
 
 // Ping implements store. It comes over a connection of its own, and refuses a
 // Redis that may throw away what it has acknowledged.

@@ -21,7 +21,7 @@ import (
 func testRedis(addr string, now func() time.Time) redisOptions {
 	return redisOptions{
 		Network: "tcp", Address: addr, Prefix: DefaultRedisPrefix,
-		Idle: 8, Active: 32, IdleTimeout: time.Minute, Keep: keepForTest, Now: now,
+		Idle: 8, Active: 32, IdleTimeout: time.Minute, Newest: keepForTest, Now: now,
 	}
 }
 
@@ -432,7 +432,7 @@ func TestRedisHung(t *testing.T) {
 func TestRedisKilledInMidSave(t *testing.T) {
 	server := testenv.Redis(t)
 	o := testRedis(server.Addr(), time.Now)
-	o.Keep = 1 << 20
+	o.Newest = 1 << 20
 	s := openRedis(o)
 	defer s.Close()
 	expire := time.Now().Add(time.Hour).Unix()

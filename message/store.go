@@ -59,6 +59,8 @@ type store interface {
 	// token that lives by use.
 	CheckToken(ctx context.Context, key, hash string) (peer.TokenState, error)
 
+	// Keep sets how many messages are kept for a key from now on.
+	Keep(newest int)
 	// Ping asks the store for a sign of life, on a way of its own: it answers
 	// while all connections are busy, and finds out that it is hung.
 	Ping(ctx context.Context) error

@@ -1,0 +1,39 @@
+package message
+
+import "time"
+
+// Stat is what /stat shows of a message daemon.
+type Stat struct {
+	Started time.Time   `json:"started"`
+	Storage string      `json:"storage"`
+	Shards  []ShardStat `json:"shards"`
+}
+
+// ShardStat is one shard in Stat.
+type ShardStat struct {
+	Name    string    `json:"name"`
+	Weight  int       `json:"weight"`
+	Up      bool      `json:"up"`
+	Since   time.Time `json:"since"`         // it has been up or down since then
+	Down    string    `json:"why,omitempty"` // it is down
+	Calls   int64     `json:"calls"`         // keys asked for, saved, read or deleted, and tokens
+	Failed  int64     `json:"failed"`        // of them
+	Waiting int64     `json:"waiting"`       // calls under way
+}
+
+// Stat returns the daemon's numbers.
+func (s *Server) Stat() any {
+	st := Stat{Started: s.begun, Storage: s.cfg.Storage.Type}
+	for _, h := range s.shards.all {
+		state := h.state.Load()
+		one := ShardStat{
+			Name: h.name, Weight: h.weight, Up: state.err == nil, Since: state.since,
+			Calls: h.calls.Load(), Failed: h.failed.Load(), Waiting: h.waiting.Load(),
+		}
+		if state.err != nil {
+			one.Down = state.err.Error()
+		}
+		st.Shards = append(st.Shards, one)
+	}
+	return st
+}
