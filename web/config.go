@@ -1,7 +1,8 @@
 package web
 
 import (
-	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"gopush-cluster/internal/config"
@@ -117,24 +118,15 @@ func (c Config) rules() (*rules, error) {
 	}, p.Err()
 }
 
-// restart returns the keys, or tables of them, that differ in next and that a
-// running daemon does not take over.
-func (c Config) restart(next Config) (keys []string) {
-	for _, part := range []struct {
-		key       string
-		have, new any
-	}{
-		{"http.bind", c.HTTP.Bind, next.HTTP.Bind},
-		{"admin.bind", c.Admin.Bind, next.Admin.Bind},
-		{"stat.bind", c.Stat.Bind, next.Stat.Bind},
-		{"pprof.bind", c.Pprof.Bind, next.Pprof.Bind},
-		{"rpc", c.RPC, next.RPC},
-		{"drain.timeout", c.Drain.Timeout, next.Drain.Timeout},
-		{"[zookeeper]", c.ZooKeeper, next.ZooKeeper},
-	} {
-		if !reflect.DeepEqual(part.have, part.new) {
-			keys = append(keys, part.key)
-		}
-	}
-	return keys
+// reloaded are the keys, and the tables of keys, that a running daemon takes
+// over. The log's detail is not ours to change, but whoever reads the file does.
+var reloaded = []string{"admin.allow", "admin.secret_file", "auth", "log.", "token."}
+
+// restart returns the keys that differ in next and need a restart.
+func (c Config) restart(next Config) []string {
+	return slices.DeleteFunc(config.Diff(c, next), func(key string) bool {
+		return slices.ContainsFunc(reloaded, func(r string) bool {
+			return key == r || strings.HasSuffix(r, ".") && strings.HasPrefix(key, r)
+		})
+	})
 }

@@ -86,13 +86,12 @@ func (s *Server) deliver(ctx context.Context, m message, open []*target) {
 
 // attemptAll sends m to the comets that own open by now, all at once.
 func (s *Server) attemptAll(ctx context.Context, m message, open []*target) {
-	groups := s.byNode(open)
-	if len(groups) == 1 {
+	if len(open) == 1 {
 		s.attempt(ctx, m, open)
 		return
 	}
 	var wg sync.WaitGroup
-	for _, group := range groups {
+	for _, group := range s.byNode(open) {
 		wg.Go(func() { contain(func() { s.attempt(ctx, m, group) }) })
 	}
 	wg.Wait()

@@ -9,22 +9,22 @@ import (
 	"github.com/golang/glog"
 )
 
-// What one connection may cost.
+// What one connection may cost. Requests and answers have more time than
+// rpc.timeout may be, or net/http would end a call that we still wait for.
 const (
-	headerTime  = 5 * time.Second  // for the headers of a request
-	publicRead  = 10 * time.Second // for a request; nothing here has a body
-	adminRead   = 30 * time.Second // for a request with a body of some MiB
-	answerWrite = 60 * time.Second // from the end of the headers to the end of the answer
-	idleTime    = 75 * time.Second // between two requests: longer than a proxy in front keeps it
-	maxHeader   = 16 << 10         // bytes of request line and headers, a token among them
+	headerTime = 5 * time.Second  // for the headers of a request
+	readTime   = 75 * time.Second // for a whole request; on http.bind nothing has a body
+	writeTime  = 2 * time.Minute  // from the end of the headers to the end of the answer
+	idleTime   = 75 * time.Second // between two requests: longer than a proxy in front keeps it
+	maxHeader  = 16 << 10         // bytes of request line and headers, a token among them
 )
 
-func newHTTPServer(h http.Handler, read time.Duration) *http.Server {
+func newHTTPServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:                      h,
 		ReadHeaderTimeout:            headerTime,
-		ReadTimeout:                  read,
-		WriteTimeout:                 answerWrite,
+		ReadTimeout:                  readTime,
+		WriteTimeout:                 writeTime,
 		IdleTimeout:                  idleTime,
 		MaxHeaderBytes:               maxHeader,
 		DisableGeneralOptionsHandler: true,

@@ -112,19 +112,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		s.ring = func() []Node { return nil }
 	}
 	s.rules.Store(rules)
-	open := func(binds []string, admin bool, h http.Handler, size time.Duration) error {
-		for _, addr := range binds {
-			l, err := net.Listen("tcp", addr)
-			if err != nil {
-				return fmt.Errorf("web: %w", err)
-			}
-			s.ports = append(s.ports, port{l, newHTTPServer(h, size), admin})
-		}
-		return nil
-	}
 	err = errors.Join(
-		open(cfg.HTTP.Bind, false, s.route(public, nil), publicRead),
-		open(cfg.Admin.Bind, true, s.route(internal, s.guardAdmin), adminRead),
+		s.bind("http.bind", cfg.HTTP.Bind, s.route(public, nil), false),
+		s.bind("admin.bind", cfg.Admin.Bind, s.route(internal, s.guardAdmin), true),
 	)
 	if err != nil {
 		for _, p := range s.ports {
@@ -133,6 +123,18 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// bind listens on addrs, which stand under key in the configuration.
+func (s *Server) bind(key string, addrs []string, h http.Handler, admin bool) error {
+	for _, addr := range addrs {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return fmt.Errorf("%s = %q: %w", key, addr, err)
+		}
+		s.ports = append(s.ports, port{l, newHTTPServer(h), admin})
+	}
+	return nil
 }
 
 // Run serves until ctx ends or a listener fails, then takes no more, finishes
@@ -171,7 +173,7 @@ func (s *Server) drain(ctx context.Context, p port) error {
 
 // Reload takes over what may change while the daemon runs: secrets, networks
 // and auth. It changes all of it or, after an error, nothing, and returns the
-// sections that differ and need a restart.
+// keys that differ and need a restart.
 func (s *Server) Reload(cfg Config) (restart []string, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err

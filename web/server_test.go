@@ -267,7 +267,7 @@ func TestReload(t *testing.T) {
 	next.RPC.Timeout = config.Duration(time.Second)
 	next.ZooKeeper.Addr = []string{"127.0.0.1:2182"}
 	restart, err = f.Reload(next)
-	if diff := cmp.Diff([]string{"http.bind", "rpc", "[zookeeper]"}, restart); err != nil || diff != "" {
+	if diff := cmp.Diff([]string{"http.bind", "rpc.timeout", "zookeeper.addr"}, restart); err != nil || diff != "" {
 		t.Errorf("needs a restart: %v (-want +got):\n%s", err, diff)
 	}
 	if !f.rules.Load().auth || !allowed("anything, from an allowed network") {
