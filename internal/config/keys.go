@@ -64,6 +64,9 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 // a third of it is mistyped, or it is the last part of exactly one. It returns
 // "" if there is none.
 func nearest(key string, known []string) string {
+	if len(key) > 128 { // no typing error, and too long to compare
+		return ""
+	}
 	best, distance := "", len(key)/3+1
 	for _, k := range known {
 		if d := editDistance(key, k); d < distance {
