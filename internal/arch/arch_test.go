@@ -37,7 +37,7 @@ func list(t *testing.T) []pkg {
 	// The go command keeps a test's result until a file changes that the test
 	// itself, not a child of it, has looked at.
 	if err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
-		if d != nil && d.Name() == ".git" {
+		if d != nil && d.IsDir() && d.Name() == ".git" {
 			return filepath.SkipDir
 		}
 		return err
