@@ -43,6 +43,7 @@ func (s *Server) subscribe(conn socket, sub wire.Sub, ws bool) (*session, error)
 		c.post(left{sess})
 		return nil, err
 	}
+	s.ungreet(conn) // drain finds it in its channel now, and says goodbye
 	sess.accepted()
 	c.hold()
 	sess.release = time.AfterFunc(s.limits().hold, func() { c.post(released{sess}) })

@@ -63,7 +63,6 @@ func (s *Server) serveTCPConn(nc net.Conn) {
 		s.refuse(conn, err, func(r wire.Reply) []byte { return []byte(r) })
 		return
 	}
-	s.ungreet(conn)
 	sess.end(sess.readTCP(rest))
 	s.leave(sess)
 }

@@ -65,7 +65,6 @@ func (s *Server) serveWSConn(nc net.Conn, sub wire.Sub, err error) {
 		s.refuse(conn, err, refusalFrames)
 		return
 	}
-	s.ungreet(conn)
 	sess.readWS()
 	s.leave(sess)
 }
