@@ -102,12 +102,10 @@ func makeMaps(v reflect.Value) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if v.Type().Field(i).IsExported() {
-				makeMaps(v.Field(i))
-			}
+			makeMaps(v.Field(i))
 		}
 	case reflect.Map:
-		if v.IsNil() && v.CanSet() {
+		if v.IsNil() && v.CanSet() { // not so in a field that is not exported
 			v.Set(reflect.MakeMap(v.Type()))
 		}
 	}

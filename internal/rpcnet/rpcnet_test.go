@@ -77,7 +77,7 @@ func start(t *testing.T, opts ServerOptions, e *echo) string {
 }
 
 // serve serves e until stop, which waits for Serve.
-func serve(t *testing.T, opts ServerOptions, e *echo) (addr string, stop func()) {
+func serve(t testing.TB, opts ServerOptions, e *echo) (addr string, stop func()) {
 	t.Helper()
 	s := NewServer(opts)
 	if err := s.Register("Echo", e); err != nil {
@@ -204,29 +204,39 @@ func TestStockClientCallsOurServer(t *testing.T) {
 	}
 }
 
+// serveStock serves an old daemon until stop.
+func serveStock(t testing.TB) (addr string, stop func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := rpc.NewServer()
+	if err := old.RegisterName("Echo", oldEcho{}); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() { old.ServeConn(conn) })
+		}
+	})
+	return l.Addr().String(), func() {
+		l.Close()
+		wg.Wait() // its clients have hung up
+	}
+}
+
 func TestOurClientCallsStockServer(t *testing.T) {
 	for _, opts := range []ClientOptions{{}, {Secret: []byte("s"), Plain: loopback}} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		old := rpc.NewServer()
-		if err := old.RegisterName("Echo", oldEcho{}); err != nil {
-			t.Fatal(err)
-		}
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			for {
-				conn, err := l.Accept()
-				if err != nil {
-					return
-				}
-				wg.Go(func() { old.ServeConn(conn) })
-			}
-		})
-		c := NewClient(l.Addr().String(), opts)
+		addr, stop := serveStock(t)
+		c := NewClient(addr, opts)
 		var reply EchoReply
-		err = c.Call(within(t, 10*time.Second), "Echo.Say", EchoArgs{Text: "hello", N: 3}, &reply)
+		err := c.Call(within(t, 10*time.Second), "Echo.Say", EchoArgs{Text: "hello", N: 3}, &reply)
 		if err != nil || reply.Text != "old hello" {
 			t.Errorf("Call = %v, reply %+v; want old hello", err, reply)
 		}
@@ -235,8 +245,7 @@ func TestOurClientCallsStockServer(t *testing.T) {
 			t.Errorf("unknown method = %v, want an rpc.ServerError: can't find method", err)
 		}
 		c.Close()
-		l.Close()
-		wg.Wait()
+		stop()
 	}
 }
 
