@@ -24,9 +24,9 @@ type names struct{ key, proto, mid, token, expire, callback string }
 // the other's names: unknown parameters are ignored. Old clients never had a
 // token for msg/get; one that can be changed may send it.
 var (
-	versioned = names{key: "k", proto: "p", mid: "m", token: "t", expire: "e", callback: "cb"}
-	unversion = names{key: "key", proto: "proto", mid: "mid", token: "t", callback: "callback"}
-	admin     = names{key: "key", expire: "expire"}
+	versioned   = names{key: "k", proto: "p", mid: "m", token: "t", expire: "e", callback: "cb"}
+	unversioned = names{key: "key", proto: "proto", mid: "mid", token: "t", callback: "callback"}
+	admin       = names{key: "key", expire: "expire"}
 )
 
 // request is one request as a handler sees it.

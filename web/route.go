@@ -25,9 +25,9 @@ var public = map[string]endpoint{
 	"/1/time/get":   {http.MethodGet, versioned, false, (*Server).time},
 	"/1/token/add":  {http.MethodGet, versioned, false, (*Server).tokenAddPublic},
 
-	"/server/get": {http.MethodGet, unversion, true, (*Server).serverOne},
-	"/msg/get":    {http.MethodGet, unversion, true, (*Server).messagesOld},
-	"/time/get":   {http.MethodGet, unversion, true, (*Server).time},
+	"/server/get": {http.MethodGet, unversioned, true, (*Server).serverOne},
+	"/msg/get":    {http.MethodGet, unversioned, true, (*Server).messagesOld},
+	"/time/get":   {http.MethodGet, unversioned, true, (*Server).time},
 }
 
 // internal is what admin.bind serves, behind the guard. /1/admin/nodes is ours.

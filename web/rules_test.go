@@ -83,6 +83,7 @@ func TestMayAddToken(t *testing.T) {
 		{"no Host", asked(here, "", add), false},
 
 		{"allowed network", asked("10.1.2.3:1", "web.internal:8090", add), true},
+		{"allowed network, IPv4 in IPv6", asked("[::ffff:10.1.2.3]:1", "web.internal:8090", add), true},
 		{"allowed IPv6 with a zone", asked("[fd00::1%eth0]:1", "web.internal:8090", add), true},
 		{"beside the allowed network", asked("10.2.0.1:1", "web.internal:8090", add), false},
 		{"allowed network, forwarded", asked("10.1.2.3:1", "web.internal:8090", add, "X-Forwarded-For: 10.1.9.9"), false},
