@@ -29,7 +29,7 @@ type Messages struct{ d *Directory }
 // means that none of them was surely stored.
 func (m *Messages) Save(ctx context.Context, args peer.SaveArgs) (peer.SaveReply, error) {
 	return call(ctx, m.d, func(ctx context.Context, to *peer.Message, again bool) (peer.SaveReply, error) {
-		if again && len(args.Items) > 0 && !args.Items[0].Retry {
+		if again {
 			args.Items = slices.Clone(args.Items) // the caller's own stay as they are
 			for i := range args.Items {
 				args.Items[i].Retry = true

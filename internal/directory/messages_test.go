@@ -245,3 +245,21 @@ func TestDoubt(t *testing.T) {
 		t.Errorf("%d members are in the choice, want only the one that answers", len(left))
 	}
 }
+
+func TestRetryMarksEachItemOfABatch(t *testing.T) {
+	a, b := newMessage(t), newMessage(t)
+	hangs := make(chan struct{})
+	t.Cleanup(func() { close(hangs) })
+	a.save = func(peer.SaveArgs) error { <-hangs; return nil }
+	d := withMessages(t, Options{Ping: time.Hour, Timeout: time.Second}, a.addr, b.addr)
+	args := saveArgs()
+	args.Items[0].Retry = true // its caller gave it an id; its neighbour is a first try
+	if _, err := d.Save(t.Context(), args); err != nil {
+		t.Fatalf("Save = %v", err)
+	}
+	for _, it := range b.saved()[0].Items {
+		if !it.Retry {
+			t.Errorf("item %s of the second try is not marked: it would be stored twice", it.Key)
+		}
+	}
+}
