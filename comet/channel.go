@@ -197,6 +197,14 @@ func (c *channel) stored(d *delivery, m, prev int64) {
 	}
 }
 
+// noted brings word of a message that somebody else stored.
+type noted struct{ mid int64 }
+
+func (e noted) handle(c *channel) {
+	c.leaving++
+	c.stored(nil, e.mid, e.mid)
+}
+
 // base learns the last mid that the store holds.
 func (c *channel) base(last int64) {
 	if c.based {

@@ -452,3 +452,45 @@ func TestRingChangeSendsForeignSessionsAway(t *testing.T) {
 		<-done
 	})
 }
+
+func TestSyncHandsOutWhatWasSavedElsewhere(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		_, sock := r.live("k")
+		v := &Service{r.Server}
+		sync := func(key string, m int64) peer.Code {
+			var reply peer.SyncReply
+			if err := v.Sync(&peer.SyncArgs{Keys: []peer.PendingKey{{Key: key, Mid: m}}}, &reply); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			return reply.Codes[0]
+		}
+		m := r.msgs.direct("k", "1", "web1").Mid
+		wantBodies(t, sock)
+		for range 2 { // told twice, handed out once
+			if code := sync("k", m); code != peer.OK {
+				t.Errorf("Sync: %v", code)
+			}
+			wantBodies(t, sock, "1")
+		}
+		if code := sync("foreign", m); code != peer.NotMine {
+			t.Errorf("Sync of another comet's key: %v, want NotMine", code)
+		}
+		if code := sync("nobody", m); code != peer.OK || r.env.table.len() != 1 {
+			t.Errorf("Sync of a key without sessions: %v, %d channels", code, r.env.table.len())
+		}
+		// Before the base is known it counts as seen by nobody.
+		gate := make(chan struct{})
+		r.msgs.set(func(op string) error {
+			if op == "read" {
+				<-gate
+			}
+			return nil
+		}, nil)
+		_, early := r.join("early", nil)
+		sync("early", r.msgs.direct("early", "1", "web2").Mid)
+		close(gate)
+		time.Sleep(2 * time.Second)
+		wantBodies(t, early, "1")
+	})
+}

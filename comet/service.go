@@ -83,6 +83,21 @@ func (v *Service) New(args *peer.NewArgs, ret *int) (err error) {
 	return v.s.deps.Messages.TokenAdd(ctx, peer.TokenArgs{Key: args.Key, Token: args.Token, Expire: max(args.Expire, 0)})
 }
 
+// Sync takes note of messages that were stored without this comet, so that who
+// is connected need not wait for the key's next push.
+func (v *Service) Sync(args *peer.SyncArgs, reply *peer.SyncReply) (err error) {
+	defer rpcnet.Recover("CometRPC.Sync", &err)
+	reply.Codes = make([]peer.Code, len(args.Keys))
+	for i, k := range args.Keys {
+		if v.s.owns(k.Key) != nil {
+			reply.Codes[i] = peer.NotMine
+		} else if c := v.s.env.table.find(k.Key); c != nil {
+			c.post(noted{k.Mid})
+		}
+	}
+	return nil
+}
+
 // Close ends the sessions of a key.
 func (v *Service) Close(key string, ret *int) (err error) {
 	defer rpcnet.Recover("CometRPC.Close", &err)

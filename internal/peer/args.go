@@ -140,6 +140,31 @@ type (
 		ExpireAt int64
 	}
 
+	// PendingArgs is MessageRPC.Pending: which keys had a message saved without
+	// their comet (SaveItem.Pending)?
+	PendingArgs struct {
+		Limit  int // keys of each shard, oldest first
+		Budget int64
+	}
+	// PendingReply names them. A shard that does not answer is left out.
+	PendingReply struct{ Keys []PendingKey }
+	// PendingKey is a key and the mid of the last such message.
+	PendingKey struct {
+		Key string
+		Mid int64
+	}
+	// SettleArgs is MessageRPC.Settle: the comets of these keys know by now. A
+	// key with a newer mid meanwhile stays pending.
+	SettleArgs struct {
+		Keys   []PendingKey
+		Budget int64
+	}
+	// SyncArgs is CometRPC.Sync: a message of each key is stored that did not
+	// come through this comet.
+	SyncArgs struct{ Keys []PendingKey }
+	// SyncReply answers for each key, in their order: OK or NotMine.
+	SyncReply struct{ Codes []Code }
+
 	// ShardsReply is MessageRPC.Shards (argument: int 0): the ring over the
 	// stores, by which a comet sorts its saves into lanes.
 	ShardsReply struct {

@@ -87,6 +87,17 @@ func (c *Comet) Close(ctx context.Context, key string) error {
 	return refused("CometRPC.Close", ret)
 }
 
+// Sync tells the comet of messages that were stored without it, and returns OK
+// or NotMine for each key, in their order.
+func (c *Comet) Sync(ctx context.Context, keys []PendingKey) ([]Code, error) {
+	var reply SyncReply
+	err := call(ctx, c.c, "CometRPC.Sync", &SyncArgs{Keys: keys}, &reply)
+	if err == nil && len(reply.Codes) != len(keys) {
+		err = fmt.Errorf("%w: CometRPC.Sync answered for %d of %d keys", ErrFailed, len(reply.Codes), len(keys))
+	}
+	return reply.Codes, err
+}
+
 // Ping asks whether the comet answers.
 func (c *Comet) Ping(ctx context.Context) error {
 	var ret int
@@ -130,6 +141,23 @@ func (m *Message) Read(ctx context.Context, args ReadArgs) (ReadReply, error) {
 		err = fmt.Errorf("%w: MessageRPC.Read answered for %d of %d items", ErrFailed, len(reply.Results), len(args.Items))
 	}
 	return reply, err
+}
+
+// Pending returns keys that had a message saved without their comet, at most
+// limit of each shard, oldest first.
+func (m *Message) Pending(ctx context.Context, limit int) ([]PendingKey, error) {
+	var reply PendingReply
+	err := call(ctx, m.c, "MessageRPC.Pending", &PendingArgs{Limit: limit, Budget: budget(ctx)}, &reply)
+	return reply.Keys, err
+}
+
+// Settle says that the comets of keys know by now.
+func (m *Message) Settle(ctx context.Context, keys []PendingKey) error {
+	var ret int
+	if err := call(ctx, m.c, "MessageRPC.Settle", &SettleArgs{Keys: keys, Budget: budget(ctx)}, &ret); err != nil {
+		return err
+	}
+	return refused("MessageRPC.Settle", ret)
 }
 
 // Shards returns the ring over the stores. ErrNoMethod: an old daemon, which
