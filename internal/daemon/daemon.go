@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/golang/glog"
 
@@ -45,9 +43,8 @@ type Program struct {
 // After a second SIGTERM or SIGINT it returns without waiting for Run.
 func Main(p Program, args []string) int {
 	defer glog.Flush()
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	defer signal.Stop(signals)
+	signals, stop := listen()
+	defer stop()
 	return run(p, args, process{stdout: os.Stdout, stderr: os.Stderr, signals: signals})
 }
 
@@ -86,7 +83,10 @@ func run(p Program, args []string, proc process) int {
 		defer remove()
 	}
 	glog.Infof("%s: starting version=%q config=%s", p.Name, version.String(), opts.config)
-	if err := supervise(p, opts.config, proc.signals); err != nil {
+	err = supervise(p.Name, proc.signals, func(ctx context.Context, reload <-chan struct{}) error {
+		return p.Run(ctx, opts.config, reload)
+	})
+	if err != nil {
 		return fail(p, err, proc)
 	}
 	glog.Infof("%s: stopped", p.Name)
@@ -96,42 +96,19 @@ func run(p Program, args []string, proc process) int {
 // fail tells the one who started p and returns the exit code for err.
 func fail(p Program, err error, proc process) int {
 	fmt.Fprintf(proc.stderr, "%s: %v\n", p.Name, err)
+	return ExitCode(err)
+}
+
+// ExitCode returns the exit code of a daemon that ended with err.
+func ExitCode(err error) int {
 	var bad *config.Error
-	if errors.As(err, &bad) {
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &bad):
 		return exitUsage
 	}
 	return exitFailure
-}
-
-// errForced means that somebody did not want to wait for the drain.
-var errForced = errors.New("stopped by a second signal before everything was drained")
-
-// supervise runs p and passes signals on until it ends.
-func supervise(p Program, path string, signals <-chan os.Signal) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	reload := make(chan struct{}, 1)
-	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx, path, reload) }()
-	for {
-		select {
-		case err := <-done:
-			return err
-		case s := <-signals:
-			switch {
-			case s == syscall.SIGHUP:
-				select {
-				case reload <- struct{}{}:
-				default: // one is waiting already, and will read what this one means
-				}
-			case ctx.Err() != nil:
-				return errForced
-			default:
-				glog.Infof("%s: draining signal=%v", p.Name, s)
-				cancel()
-			}
-		}
-	}
 }
 
 // options are the flags of a daemon.

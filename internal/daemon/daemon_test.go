@@ -157,6 +157,24 @@ func TestSecondSignalDoesNotWait(t *testing.T) {
 	<-ended
 }
 
+func TestSuperviseListensToTheProcess(t *testing.T) {
+	reloaded := errors.New("reloaded")
+	err := Supervise("standalone", func(ctx context.Context, reload <-chan struct{}) error {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+			return err
+		}
+		<-reload
+		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return reloaded
+	})
+	if !errors.Is(err, reloaded) || ExitCode(err) != 1 || ExitCode(nil) != 0 || ExitCode(errBadConfig) != 2 {
+		t.Errorf("Supervise = %v, want what run returned", err)
+	}
+}
+
 func TestPidFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "comet.pid")
 	if err := os.WriteFile(path, []byte("999999999 left behind\n"), 0o644); err != nil {
