@@ -17,9 +17,10 @@ import (
 
 const (
 	// pushTime is what a push may take in all, and answerTime what is kept back
-	// of it so that the answer is there in time.
+	// of it so that the answer is there in time. A comet is given less again
+	// (peer), 200 ms in all, so that it can still tell which keys failed.
 	pushTime   = 2 * time.Second
-	answerTime = 200 * time.Millisecond
+	answerTime = 50 * time.Millisecond
 	// turns is how often an owner may say that a key is not its own, turnWait
 	// apart, before the message is saved without one: two views of the ring
 	// agree again within moments, or not soon.

@@ -46,9 +46,10 @@ type fakeComet struct {
 	push func(ctx context.Context, node string, p peer.Push) ([]peer.PushResult, error)
 	add  func(ctx context.Context, args peer.NewArgs) error
 
-	mu     sync.Mutex
-	pushes []peer.Push // as they came
-	tokens []peer.NewArgs
+	mu      sync.Mutex
+	pushes  []peer.Push // as they came
+	budgets []int64     // of each push
+	tokens  []peer.NewArgs
 }
 
 // cometAt is the fake comet as one node.
@@ -69,6 +70,7 @@ func (c cometAt) Call(ctx context.Context, method string, args, reply any) error
 		p := a.Pushes[0]
 		c.mu.Lock()
 		c.pushes = append(c.pushes, p)
+		c.budgets = append(c.budgets, a.Budget)
 		c.mu.Unlock()
 		if c.push == nil {
 			reply.(*peer.PushReply).Results = make([]peer.PushResult, len(p.Keys))

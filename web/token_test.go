@@ -39,7 +39,7 @@ func TestTokenAdd(t *testing.T) {
 		{name: "owner silent", comet: func(ctx context.Context, _ peer.NewArgs) error {
 			<-ctx.Done()
 			return fmt.Errorf("%w: %w", rpcnet.ErrLost, ctx.Err())
-		}, want: retOK, calls: 1, direct: true, took: 900 * ms},
+		}, want: retOK, calls: 1, direct: true, took: 975 * ms},
 		{name: "nobody's key", comet: fail(peer.ErrNotMine), want: retOK, calls: 3, direct: true, took: 200 * ms},
 		{name: "owner could not store it", comet: fail(peer.ErrFailed), want: retInternal, calls: 1},
 		{name: "owner refuses it", comet: fail(peer.ErrInvalid), want: retParam, calls: 1},

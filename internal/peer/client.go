@@ -18,14 +18,17 @@ func call(ctx context.Context, c Caller, method string, args, reply any) error {
 	return restore(method, c.Call(ctx, method, args, reply))
 }
 
-// budget returns what is left of ctx in milliseconds, at least 1; 0 when ctx
-// has no end.
+// budget returns what a callee may take, in milliseconds, at least 1: what is
+// left of ctx less a tenth of it, for an answer that leaves at the last moment
+// would come when nobody waits for it any more. A callee that answers for many
+// keys, some of which hang, would then have failed them all. 0 when ctx has no end.
 func budget(ctx context.Context) int64 {
 	end, ok := ctx.Deadline()
 	if !ok {
 		return 0
 	}
-	return max(1, time.Until(end).Milliseconds())
+	left := time.Until(end)
+	return max(1, (left - left/10).Milliseconds())
 }
 
 // Within returns a context that ends when the caller's budget does, but not
