@@ -264,3 +264,31 @@ func FuzzServe(f *testing.F) {
 		s.serve(t.Context(), t.Context(), recorded{in: bytes.NewReader(sent)})
 	})
 }
+
+func TestRunningCallsOfAConnectionAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sent := encode(t, rpc.Request{ServiceMethod: "A.B", Seq: 1}, 0, rpc.Request{ServiceMethod: "A.B", Seq: 2}, 0)
+		conn := recorded{in: bytes.NewReader(sent)}
+		c := newServerCodec(conn, bufio.NewReader(conn), 4096)
+		c.running = make(chan struct{}, 1)
+		var first, second rpc.Request
+		if err := c.ReadRequestHeader(&first); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.ReadRequestBody(new(int)); err != nil {
+			t.Fatal(err)
+		}
+		read := make(chan error, 1)
+		go func() { read <- c.ReadRequestHeader(&second) }()
+		synctest.Wait()
+		if len(read) != 0 {
+			t.Error("a second request was read while the only one allowed was running")
+		}
+		if err := c.WriteResponse(&rpc.Response{Seq: 1}, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-read; err != nil || second.Seq != 2 {
+			t.Errorf("the second request = %+v, %v; want it once the first was answered", second, err)
+		}
+	})
+}
