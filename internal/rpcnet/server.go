@@ -97,6 +97,9 @@ func callable(m reflect.Type) bool {
 // calls finish for at most Grace, closes the connections and returns nil once
 // the last handler has returned. It may run for several listeners at a time.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	if len(s.opts.Allow) > 0 {
+		glog.Warningf("rpcnet: peers may call without a secret addr=%s allow=%v", l.Addr(), s.opts.Allow)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	over, closeAll := context.WithCancel(context.WithoutCancel(ctx))
