@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -45,6 +46,7 @@ func (f *fakeCluster) Ready() error { return f.ready }
 type fakeComet struct {
 	push func(ctx context.Context, node string, p peer.Push) ([]peer.PushResult, error)
 	add  func(ctx context.Context, args peer.NewArgs) error
+	sync func(node string, keys []peer.PendingKey) ([]peer.Code, error)
 
 	mu      sync.Mutex
 	pushes  []peer.Push // as they came
@@ -88,6 +90,15 @@ func (c cometAt) Call(ctx context.Context, method string, args, reply any) error
 			return nil
 		}
 		return c.add(ctx, a)
+	case "CometRPC.Sync":
+		a := args.(*peer.SyncArgs)
+		if c.sync == nil {
+			reply.(*peer.SyncReply).Codes = make([]peer.Code, len(a.Keys))
+			return nil
+		}
+		codes, err := c.sync(c.node, a.Keys)
+		reply.(*peer.SyncReply).Codes = codes
+		return err
 	}
 	return fmt.Errorf("fake: no method %s", method)
 }
@@ -99,6 +110,8 @@ type fakeMessages struct {
 	check func(args peer.TokenArgs) (peer.TokenState, error)
 	add   func(args peer.TokenArgs) error
 	del   func(key string) error
+
+	pending []peer.PendingKey // guarded by mu
 
 	mu      sync.Mutex
 	saves   []peer.SaveArgs
@@ -152,6 +165,19 @@ func (f *fakeMessages) Delete(_ context.Context, key string) error {
 		return nil
 	}
 	return f.del(key)
+}
+
+func (f *fakeMessages) Pending(_ context.Context, limit int) ([]peer.PendingKey, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.pending[:min(limit, len(f.pending))]), nil
+}
+
+func (f *fakeMessages) Settle(_ context.Context, keys []peer.PendingKey) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pending = slices.DeleteFunc(f.pending, func(k peer.PendingKey) bool { return slices.Contains(keys, k) })
+	return nil
 }
 
 // at is the clock of the tests: a second that has begun long ago.

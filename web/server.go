@@ -42,6 +42,10 @@ type Messages interface {
 	TokenAdd(ctx context.Context, args peer.TokenArgs) error
 	TokenCheck(ctx context.Context, args peer.TokenArgs) (peer.TokenState, error)
 	Delete(ctx context.Context, key string) error
+	// Pending returns keys that had a message saved without their comet, at
+	// most limit of each shard; Settle says that their comets know by now.
+	Pending(ctx context.Context, limit int) ([]peer.PendingKey, error)
+	Settle(ctx context.Context, keys []peer.PendingKey) error
 }
 
 // Deps is what web needs of the cluster.
@@ -145,6 +149,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return ErrStarted
 	}
 	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.followPending(gctx) })
 	for _, p := range s.ports {
 		g.Go(func() error {
 			glog.Infof("web: serving addr=%s admin=%t", p.listener.Addr(), p.admin)

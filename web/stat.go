@@ -10,6 +10,7 @@ type counters struct {
 	refused atomic.Int64      // 401 and 403
 	tooBig  atomic.Int64      // bodies over their limit
 	direct  atomic.Int64      // keys whose message web saved itself
+	synced  atomic.Int64      // keys whose comet was told of such a message
 }
 
 // byRet counts the answers of one URL.
@@ -52,6 +53,7 @@ func (s *Server) Stat() any {
 			TooLarge:   c.tooBig.Load(),
 		},
 		DirectSaves: c.direct.Load(),
+		Synced:      c.synced.Load(),
 	}
 	for path, n := range c.byPath {
 		stat.Requests[path] = StatRequests{n.ok.Load(), n.noComet.Load(), n.param.Load(), n.internal.Load()}
@@ -66,6 +68,8 @@ type Stat struct {
 	// DirectSaves are the keys whose comet was out of reach, and whose message
 	// web saved itself.
 	DirectSaves int64 `json:"direct_saves"`
+	// Synced are the keys whose comet this web told of such a message.
+	Synced int64 `json:"synced"`
 }
 
 type (

@@ -76,6 +76,22 @@ func (m *Messages) Delete(ctx context.Context, key string) error {
 	return err
 }
 
+// Pending returns keys that had a message saved without their comet, at most
+// limit of each shard, oldest first.
+func (m *Messages) Pending(ctx context.Context, limit int) ([]peer.PendingKey, error) {
+	return call(ctx, m.d, func(ctx context.Context, to *peer.Message, _ bool) ([]peer.PendingKey, error) {
+		return to.Pending(ctx, limit)
+	})
+}
+
+// Settle says that the comets of keys know by now.
+func (m *Messages) Settle(ctx context.Context, keys []peer.PendingKey) error {
+	_, err := call(ctx, m.d, func(ctx context.Context, to *peer.Message, _ bool) (struct{}, error) {
+		return struct{}{}, to.Settle(ctx, keys)
+	})
+	return err
+}
+
 // call makes one call to the message daemons, with failover. again tells do
 // that an earlier try may have been carried out.
 func call[T any](ctx context.Context, d *Directory, do func(ctx context.Context, to *peer.Message, again bool) (T, error)) (T, error) {
