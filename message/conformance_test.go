@@ -74,6 +74,7 @@ func testStore(t *testing.T, open func(t *testing.T, c *clock) *fixture) {
 		{"equal bodies stay two", testEqualBodies},
 		{"a body cannot pretend to be a header", testSpoof},
 		{"the newest are kept and the trimmed mid is told", testTrim},
+		{"fewer are kept from now on", testKeepFewer},
 		{"expired ones do not count as newer", testTrimCountsLive},
 		{"an expired message is not served", testExpired},
 		{"read keeps to its bounds", testReadBounds},
@@ -92,6 +93,7 @@ func testStore(t *testing.T, open func(t *testing.T, c *clock) *fixture) {
 		{"tokens: renewed by use", testTokenRenewal},
 		{"tokens: sixteen at most", testTokenLimit},
 		{"members of old daemons", testOldMembers},
+		{"anything, as the model has it", testModel},
 		{"everything is there after a restart", testReopen},
 		{"a context that is over", testContext},
 	} {
@@ -285,6 +287,29 @@ func testTrim(t *testing.T, f *fixture, key string) {
 	got := f.read(t, key, 0)
 	same(t, "kept", mids(got.msgs), all[3:])
 	same(t, "trimmed", got.trimmed, all[2])
+}
+
+func testKeepFewer(t *testing.T, f *fixture, key string) {
+	var all []int64
+	for range keepForTest {
+		all = append(all, f.say(t, key, `1`))
+	}
+	f.Keep(5)
+	defer f.Keep(keepForTest)
+	same(t, "until the next save", len(f.read(t, key, 0).msgs), keepForTest)
+	all = append(all, f.say(t, key, `1`))
+	got := f.read(t, key, 0)
+	same(t, "kept", mids(got.msgs), all[len(all)-5:])
+	same(t, "trimmed", got.trimmed, all[len(all)-6])
+
+	low := item{key: key, msg: message(`"low"`, f.in(time.Hour), "")}
+	low.msg.Mid = all[0]
+	if err := f.Put(t.Context(), []item{low})[0]; err != nil {
+		t.Fatal(err)
+	}
+	got = f.read(t, key, 0)
+	same(t, "one below all of them has no room", mids(got.msgs), all[len(all)-5:])
+	same(t, "and lowers nothing", got.trimmed, all[len(all)-6])
 }
 
 func testTrimCountsLive(t *testing.T, f *fixture, key string) {

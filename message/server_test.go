@@ -418,7 +418,7 @@ func TestHungShard(t *testing.T) {
 	const budget = time.Second
 	mixed := saveArgs(hung[0], fine[0], hung[1], fine[1])
 	begun := time.Now()
-	got, err := c.Save(within(t, 2*budget), mixed)
+	got, err := c.Save(within(t, budget), mixed) // the answer comes within the caller's time
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,17 +43,24 @@ end
 
 local function expired(expire, now) return expire ~= 0 and expire <= now end
 
--- record returns last, trimmed, and the second until which the record is kept.
+-- record returns what is known of a key apart from its messages:
+--   last     the largest mid so far
+--   trimmed  the largest mid that newer ones pushed out before it expired
+--   till     second until which the record is kept
+--   card     how many members the set had when we last wrote to it
+--   soon     none of them expires before; 0: not known
+-- If the set has another number of members now, somebody else was at it.
 local function record(name)
   local value = redis.call('GET', name)
-  if not value then return '0', '0', 0 end
-  local last, trimmed, till = string.match(value, '^(%d+) (%d+) (%d+)$')
+  if not value then return {last = '0', trimmed = '0', till = 0, card = 0, soon = math.huge} end
+  local last, trimmed, till, card, soon = string.match(value, '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
   if not last then error(name .. ' is no record') end
-  return last, trimmed, tonumber(till)
+  return {last = last, trimmed = trimmed, till = tonumber(till), card = tonumber(card), soon = tonumber(soon)}
 end
 
-local function put_record(name, last, trimmed, till, now)
-  redis.call('SET', name, last .. ' ' .. trimmed .. ' ' .. text(till), 'EX', text(math.max(till - now, 1)))
+local function put_record(name, r, now)
+  local value = table.concat({r.last, r.trimmed, text(r.till), r.card, text(math.min(r.soon, 253402300800))}, ' ')
+  redis.call('SET', name, value, 'EX', text(math.max(r.till - now, 1)))
 end
 
 -- newest returns the larger of last and the mid of the newest member that is
@@ -64,13 +71,12 @@ local function newest(messages, last, near)
   return larger(last, (parse(top[1], top[2])))
 end
 
--- trim drops what has expired and all but the newest, once there are too many,
--- and returns the largest mid that was pushed out so far. Members far ahead of
--- the clock are counted apart: they are nobody's newer ones.
-local function trim(messages, trimmed, now, near, keep)
-  if redis.call('ZCARD', messages) <= keep then return trimmed end
+-- walk drops what has expired and all but the newest. Members far ahead of the
+-- clock are counted apart: they are nobody's newer ones.
+local function walk(messages, r, now, near, keep)
   local all = redis.call('ZREVRANGE', messages, 0, -1, 'WITHSCORES')
   local kept, far = 0, 0
+  r.soon = math.huge
   for i = 1, #all, 2 do
     local mid, _, expire = parse(all[i], all[i + 1])
     local out = expired(expire, now)
@@ -80,11 +86,38 @@ local function trim(messages, trimmed, now, near, keep)
     elseif not out then
       kept = kept + 1
       out = kept > keep
-      if out then trimmed = larger(trimmed, mid) end
+      if out then r.trimmed = larger(r.trimmed, mid) end
     end
-    if out then redis.call('ZREM', messages, all[i]) end
+    if out then
+      redis.call('ZREM', messages, all[i])
+    elseif expire ~= 0 then
+      r.soon = math.min(r.soon, expire)
+    end
   end
-  return trimmed
+  if far > 0 then r.soon = 0 end
+end
+
+-- trim makes room after a member was added and brings the record up to date.
+-- untouched: only we have written to the set, and nothing far ahead of the clock.
+-- Then, while none has expired, the oldest are those that go, and the others
+-- need not be read.
+local function trim(messages, r, untouched, expire, now, near, keep)
+  r.soon = math.min(r.soon, expire)
+  local card = redis.call('ZCARD', messages)
+  if not untouched then r.soon = 0 end
+  if card > keep then
+    if now < r.soon then
+      local old = redis.call('ZRANGE', messages, 0, card - keep - 1, 'WITHSCORES')
+      for i = 1, #old, 2 do
+        r.trimmed = larger(r.trimmed, (parse(old[i], old[i + 1])))
+        redis.call('ZREM', messages, old[i])
+      end
+    else
+      walk(messages, r, now, near, keep)
+    end
+    card = redis.call('ZCARD', messages)
+  end
+  r.card = card
 end
 
 -- live raises the time to live of a set to which a member was added, so that it

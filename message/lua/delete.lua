@@ -5,7 +5,10 @@
 local messages, rec = KEYS[1], KEYS[2]
 local now, near, kept = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 
-local last, trimmed, till = record(rec)
-last = newest(messages, last, near)
-if last ~= '0' then put_record(rec, last, trimmed, math.max(till, now + kept), now) end
+local r = record(rec)
+r.last = newest(messages, r.last, near)
+if r.last ~= '0' then
+  r.till, r.card, r.soon = math.max(r.till, now + kept), 0, math.huge
+  put_record(rec, r, now)
+end
 return redis.call('DEL', messages)

@@ -9,8 +9,9 @@ local mid, expire = ARGV[6], tonumber(ARGV[7])
 local member = '{"mid":' .. mid .. ARGV[8]
 local _, _, _, body = parse(member, mid)
 
-local last, trimmed, till = record(rec)
-last = newest(messages, last, near)
+local r = record(rec)
+local untouched = ARGV[5] == '1' and r.card == redis.call('ZCARD', messages)
+r.last = newest(messages, r.last, near)
 
 for _, other in ipairs(redis.call('ZRANGEBYSCORE', messages, mid, mid)) do
   local its, _, ends, theirs = parse(other, mid)
@@ -24,8 +25,9 @@ for _, other in ipairs(redis.call('ZRANGEBYSCORE', messages, mid, mid)) do
 end
 
 redis.call('ZADD', messages, mid, member)
-if not less(near, mid) then last = larger(last, mid) end
-trimmed = trim(messages, trimmed, now, near, keep)
-put_record(rec, last, trimmed, math.max(till, math.max(expire, now) + kept), now)
+if less(near, mid) then untouched = false else r.last = larger(r.last, mid) end
+trim(messages, r, untouched, expire, now, near, keep)
+r.till = math.max(r.till, math.max(expire, now) + kept)
+put_record(rec, r, now)
 if ARGV[5] == '1' then live(messages, expire, now) end
 return 1

@@ -6,8 +6,8 @@
 local messages, rec = KEYS[1], KEYS[2]
 local now, near, after, limit = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
 
-local last, trimmed = record(rec)
-local out = {newest(messages, last, near), trimmed}
+local r = record(rec)
+local out = {newest(messages, r.last, near), r.trimmed}
 if limit <= 0 then return out end
 
 local all = redis.call('ZRANGEBYSCORE', messages, after, '+inf', 'WITHSCORES')

@@ -11,8 +11,11 @@ local now, near, keep, kept = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ton
 local least, blind, known, nonce = ARGV[6], tonumber(ARGV[7]), ARGV[8], ARGV[9]
 local expire, tail = tonumber(ARGV[10]), ARGV[11]
 
-local last, trimmed, till = record(rec)
-last = newest(messages, last, near)
+local r = record(rec)
+-- Of a set that only we have touched the record says all that matters here.
+local untouched = ARGV[5] == '1' and r.card == redis.call('ZCARD', messages)
+if not untouched then r.last = newest(messages, r.last, near) end
+local last = r.last
 
 local function note(mid)
   if ARGV[12] == '' then return end
@@ -46,7 +49,8 @@ mid = larger(least, text(mid))
 
 note(mid)
 redis.call('ZADD', messages, mid, '{"mid":' .. mid .. tail)
-trimmed = trim(messages, trimmed, now, near, keep)
-put_record(rec, mid, trimmed, math.max(till, math.max(expire, now) + kept), now)
+trim(messages, r, untouched, expire, now, near, keep)
+r.last, r.till = mid, math.max(r.till, math.max(expire, now) + kept)
+put_record(rec, r, now)
 if ARGV[5] == '1' then live(messages, expire, now) end
 return {mid, last}
