@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"gopush-cluster/internal/config"
+	"gopush-cluster/web/client"
+)
+
+// call runs f with a client of web and within --timeout, and explains what goes
+// wrong.
+func (a *app) call(ctx context.Context, f func(context.Context, *client.Client) error) error {
+	o := client.Options{Web: a.web, Admin: a.admin}
+	if a.secretFile != "" {
+		secret, err := config.ReadSecret(a.secretFile)
+		if err != nil {
+			return usagef("--secret-file: %w", err)
+		}
+		o.Secret = secret.Bytes()
+	}
+	c, err := client.New(o)
+	if err != nil {
+		return usagef("--web or --admin: %w", err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	return a.explain(f(ctx, c))
+}
+
+// explain adds to an error of web what somebody at a terminal can do about it.
+func (a *app) explain(err error) error {
+	var op *net.OpError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return &failure{fmt.Errorf("no answer within %s: %w", plain(a.timeout), err), "Wait longer with --timeout."}
+	case errors.As(err, &op) && op.Op == "dial":
+		return &failure{err, unreachable}
+	case errors.Is(err, client.ErrAccess):
+		return &failure{err, "The secret goes into a file that is named with --secret-file."}
+	case errors.Is(err, client.ErrNoComet):
+		return &failure{err, "See who is registered: gopush nodes"}
+	case errors.Is(err, client.ErrInternal):
+		return &failure{err, "Try again; web's log says why."}
+	}
+	return err
+}
+
+const unreachable = "Is a cluster running? This starts one: gopush standalone\n" +
+	"If it is elsewhere, say where with --web and --admin."

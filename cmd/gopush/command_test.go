@@ -1,0 +1,222 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const ok = `{"ret":0}`
+
+// Each case is one command line: what web is asked, and every byte that the
+// terminal shows.
+func TestCommands(t *testing.T) {
+	t.Setenv("TZ", "UTC")
+	const (
+		private  = "/1/admin/push/private"
+		mprivate = "/1/admin/push/mprivate"
+		tokenAdd = "/1/token/add"
+		nodes    = "/1/admin/nodes"
+		msgGet   = "/1/msg/get"
+	)
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("open sesame\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name    string
+		args    string // split at spaces
+		stdin   string
+		answers map[string]string
+		asked   string
+		want    result
+	}{
+		{
+			name: "push", args: `push alice {"a":1}`,
+			answers: map[string]string{private: ok},
+			asked:   `POST /1/admin/push/private?expire=86400&key=alice {"a":1}`,
+			want:    result{0, "1 message stored for alice, kept for 24h\n", ""},
+		},
+		{
+			name: "push several, as text", args: "push alice one two --text --expire 90s",
+			answers: map[string]string{private: ok},
+			asked: `POST /1/admin/push/private?expire=90&key=alice "one"` + "\n" +
+				`POST /1/admin/push/private?expire=90&key=alice "two"`,
+			want: result{0, "2 messages stored for alice, kept for 1m30s\n", ""},
+		},
+		{
+			name: "push to who is online", args: "push alice - --expire 0 -o json", stdin: "[1]",
+			answers: map[string]string{private: ok},
+			asked:   `POST /1/admin/push/private?expire=0&key=alice [1]`,
+			want:    result{0, `{"pushed":["alice"]}` + "\n", ""},
+		},
+		{
+			name: "push with the secret", args: "push alice 1 --secret-file " + secret,
+			answers: map[string]string{private: ok},
+			asked:   "POST /1/admin/push/private?expire=86400&key=alice 1 Bearer open sesame",
+			want:    result{0, "1 message stored for alice, kept for 24h\n", ""},
+		},
+		{
+			name: "push without the secret", args: "push alice 1",
+			answers: map[string]string{private: "401"},
+			asked:   "POST /1/admin/push/private?expire=86400&key=alice 1",
+			want: result{1, "", "gopush: client: /1/admin/push/private: status 401: refused by the fake\n" +
+				"The secret goes into a file that is named with --secret-file.\n"},
+		},
+		{
+			name: "push that fails in between", args: "push alice 1 2",
+			answers: map[string]string{private: `{"ret":65535}`},
+			asked:   "POST /1/admin/push/private?expire=86400&key=alice 1",
+			want: result{1, "", "gopush: message 1 of 2: client: /1/admin/push/private: ret 65535: internal error: nothing was promised, try again\n" +
+				"Try again; web's log says why.\n"},
+		},
+		{
+			name: "push to many", args: `push a,b "x"`,
+			answers: map[string]string{mprivate: ok},
+			asked:   `POST /1/admin/push/mprivate?expire=86400 {"k":"a,b","m":"\"x\""}`,
+			want:    result{0, "1 message stored for a, b, kept for 24h\n", ""},
+		},
+		{
+			name: "push to many, not all stored", args: `push a,b,c 1 -o json`,
+			answers: map[string]string{mprivate: `{"data":{"fk":["b"]},"ret":0}`},
+			asked:   `POST /1/admin/push/mprivate?expire=86400 {"k":"a,b,c","m":"1"}`,
+			want: result{1, `{"pushed":["a","c"],"failed":["b"]}` + "\n",
+				"gopush: not stored for b\nPush it to these again; the other keys have it. Web's log says why.\n"},
+		},
+		{
+			name: "push that is no JSON asks nobody", args: "push alice hello",
+			want: result{2, "", "gopush: not valid JSON: invalid character 'h' looking for beginning of value\nTo push it as text, add --text\n"},
+		},
+		{
+			name: "push to an empty key", args: "push a,,b 1",
+			want: result{2, "", "gopush: one of the keys is empty\n"},
+		},
+		{
+			name: "push for half a second", args: "push a 1 --expire 500ms",
+			want: result{2, "", "gopush: --expire = 500ms: want whole seconds, 0 or more\n"},
+		},
+		{
+			name: "push without a message", args: "push a",
+			want: result{2, "", "gopush: requires at least 2 arg(s), only received 1\n" +
+				"Usage: gopush push KEY[,KEY...] MESSAGE... [flags]\nSee also: gopush push --help\n"},
+		},
+		{
+			name: "a secret file that is not there", args: "push a 1 --secret-file /does/not/exist",
+			want: result{2, "", "gopush: --secret-file: open /does/not/exist: no such file or directory\n"},
+		},
+		{
+			name: "token add", args: "token add alice s3cret",
+			answers: map[string]string{tokenAdd: ok},
+			asked:   "GET /1/token/add?k=alice&t=s3cret",
+			want:    result{0, "alice may connect with this token for 30 days, renewed by use\n", ""},
+		},
+		{
+			name: "token add for an hour", args: "token add alice s3cret --expire 1h",
+			answers: map[string]string{tokenAdd: ok},
+			asked:   "GET /1/token/add?e=3600&k=alice&t=s3cret",
+			want:    result{0, "alice may connect with this token for 1h\n", ""},
+		},
+		{
+			name: "token add as JSON does not repeat it", args: "token add alice s3cret --expire 1h -o json",
+			answers: map[string]string{tokenAdd: ok},
+			asked:   "GET /1/token/add?e=3600&k=alice&t=s3cret",
+			want:    result{0, `{"key":"alice","seconds":3600}` + "\n", ""},
+		},
+		{
+			name: "token add for no time", args: "token add alice s3cret --expire 0",
+			want: result{2, "", "gopush: --expire = 0s: want whole seconds, 1s or more\n"},
+		},
+		{
+			name: "nodes", args: "nodes",
+			answers: map[string]string{nodes: `{"data":{"nodes":[
+				{"name":"node1","weight":1,"share":0.3333,"active":"0000000001","standbys":1,"rpc":["r:1"],"tcp":["t:1","t:2"],"ws":["w:1"],"alive":true,"seen":"2026-11-23T01:02:03Z"},
+				{"name":"node2","weight":2,"share":0.5,"active":"0000000002","standbys":0,"rpc":["r:2"],"tcp":["t:2"],"ws":[],"alive":false,"seen":"2026-11-23T01:02:03Z"},
+				{"name":"node3","weight":1,"share":0.1667,"active":"","standbys":0,"rpc":null,"tcp":null,"ws":null,"alive":false}]},"ret":0}`},
+			asked: "GET /1/admin/nodes?",
+			want: result{0, strings.Join([]string{
+				"NODE   WEIGHT  SHARE  STATE                  ACTIVE      STANDBYS  TCP      WEBSOCKET  RPC",
+				"node1  1       33.3%  alive                  0000000001  1         t:1,t:2  w:1        r:1",
+				"node2  2       50.0%  silent since 01:02:03  0000000002  0         t:2      -          r:2",
+				"node3  1       16.7%  away                   -           0         -        -          -",
+				""}, "\n"), ""},
+		},
+		{
+			name: "nodes of an empty ring", args: "nodes",
+			answers: map[string]string{nodes: `{"data":{"nodes":[]},"ret":0}`},
+			asked:   "GET /1/admin/nodes?",
+			want:    result{0, "the ring is empty: no comet has registered\n", ""},
+		},
+		{
+			name: "nodes as JSON", args: "nodes -o json",
+			answers: map[string]string{nodes: `{"data":{"nodes":[]},"ret":0}`},
+			asked:   "GET /1/admin/nodes?",
+			want:    result{0, "[]\n", ""},
+		},
+		{
+			name: "offline", args: "offline alice",
+			answers: map[string]string{msgGet: `{"data":{"msgs":[{"msg":{"a":"\u003c"},"mid":17640000000000000,"gid":0},{"msg":2,"mid":17640000010000000,"gid":0}]},"ret":0}`},
+			asked:   "GET /1/msg/get?k=alice&m=0",
+			want: result{0, "MID                PUSHED               MESSAGE\n" +
+				`17640000000000000  2025-11-24 16:00:00  {"a":"\u003c"}` + "\n" +
+				"17640000010000000  2025-11-24 16:00:01  2\n", ""},
+		},
+		{
+			name: "offline as JSON", args: "offline alice -o json --token T",
+			answers: map[string]string{msgGet: `{"data":{"msgs":[{"msg":{"a":"\u003c"},"mid":17640000000000000,"gid":0}]},"ret":0}`},
+			asked:   "GET /1/msg/get?k=alice&m=0&t=T",
+			want:    result{0, `{"msg":{"a":"\u003c"},"mid":17640000000000000,"gid":0}` + "\n", ""},
+		},
+		{
+			name: "offline with nothing stored", args: "offline alice",
+			answers: map[string]string{msgGet: ok},
+			asked:   "GET /1/msg/get?k=alice&m=0",
+			want:    result{0, "nothing is stored for alice\n", ""},
+		},
+		{
+			name: "offline where auth is on", args: "offline alice",
+			answers: map[string]string{msgGet: `{"ret":65534}`},
+			asked:   "GET /1/msg/get?k=alice&m=0",
+			want: result{1, "", "gopush: client: /1/msg/get: ret 65534: a parameter is missing or wrong\n" +
+				"Where auth is on, the key's token is needed: --token TOKEN\n"},
+		},
+		{
+			name: "an unknown command", args: "frobnicate",
+			want: result{2, "", "gopush: unknown command \"frobnicate\" for \"gopush\"\nUsage: gopush [flags]\nSee also: gopush --help\n"},
+		},
+		{
+			name: "an unknown flag", args: "nodes --colour",
+			want: result{2, "", "gopush: unknown flag: --colour\nUsage: gopush nodes [flags]\nSee also: gopush nodes --help\n"},
+		},
+		{
+			name: "an unknown format", args: "nodes -o yaml",
+			want: result{2, "", "gopush: invalid argument \"yaml\" for \"-o, --output\" flag: want text or json\n" +
+				"Usage: gopush nodes [flags]\nSee also: gopush nodes --help\n"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newFakeWeb(t, tt.answers)
+			got := gopush(t, w, tt.stdin, strings.Fields(tt.args)...)
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(result{})); diff != "" {
+				t.Errorf("gopush %s (-want +got):\n%s", tt.args, diff)
+			}
+			if diff := cmp.Diff(tt.asked, w.requests()); diff != "" {
+				t.Errorf("web was asked (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestNobodyThere(t *testing.T) {
+	w := newFakeWeb(t, nil)
+	w.Close()
+	for _, args := range []string{"push a 1", "token add a t", "nodes", "offline a", "sub a"} {
+		got := gopush(t, w, "", strings.Fields(args)...)
+		if got.code != 1 || got.out != "" || !strings.Contains(got.errOut, "connection refused\nIs a cluster running?") {
+			t.Errorf("gopush %s = %d %q %q, want 1 and what to do", args, got.code, got.out, got.errOut)
+		}
+	}
+}
