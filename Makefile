@@ -1,9 +1,10 @@
-# Every target is one plain command; `make` alone lists them.
+# Every target is one plain command; `make` alone lists them. A build from a tag
+# carries its name; otherwise `comet -version` says devel and the commit.
 
 GO          ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
-VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+VERSION     ?= $(shell git describe --tags --exact-match 2>/dev/null)
 
 .PHONY: help build run test fuzz bench lint cover clean
 
@@ -11,7 +12,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
 
 build: ## put comet, web, message and gopush into bin/
-	$(GO) build -trimpath -ldflags '-X gopush-cluster/internal/version.stamp=$(VERSION)' -o bin/ ./cmd/comet ./cmd/web ./cmd/message ./cmd/gopush
+	$(GO) build -trimpath -ldflags '-X gopush-cluster/internal/version.number=$(VERSION)' -o bin/ ./cmd/comet ./cmd/web ./cmd/message ./cmd/gopush
 
 run: build ## run a whole cluster in one process, its data in ./data
 	bin/gopush standalone

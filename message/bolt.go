@@ -41,6 +41,9 @@ const (
 	boltQueue = 8192
 )
 
+// ErrInUse means that another process has the Embedded file open.
+var ErrInUse = errors.New("in use by another process")
+
 // boltStore keeps everything in one file. Writes that arrive while one
 // transaction is being synced to disk share the next.
 type boltStore struct {
@@ -65,7 +68,7 @@ func openBolt(dir string, keep int, now func() time.Time) (*boltStore, error) {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: boltLockWait, FreelistType: bolt.FreelistMapType})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("message: %s is in use by another process; stop it, or give this one another storage.path", path)
+		return nil, fmt.Errorf("message: %s: %w; stop that one, or give this one another storage.path", path, ErrInUse)
 	case err != nil:
 		return nil, fmt.Errorf("message: open %s: %w", path, err)
 	}

@@ -39,7 +39,7 @@ derive() {
     section == "[redis.source]" && /tcp@localhost:6379/ {
       sub(/localhost:6379/, "localhost:" redis1)
       print
-      $0 = "\"node3:2\" = \"tcp@localhost:" redis2 "\""
+      $0 = "\"node2:1\" = \"tcp@localhost:" redis2 "\""
     }
     { print }
   ' "conf/${1%?}.toml" >"$RUN_DIR/conf/$1.toml"

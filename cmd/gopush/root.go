@@ -22,6 +22,12 @@ type app struct {
 	timeout    time.Duration
 }
 
+// Where a web is found that runs with its defaults on this machine.
+const (
+	defaultWeb   = "http://localhost:8090"
+	defaultAdmin = "http://localhost:8091"
+)
+
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "gopush",
@@ -44,14 +50,14 @@ In a third:        gopush push alice '{"hello":"world"}'`,
 	root.SetVersionTemplate("gopush {{.Version}}\n")
 
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.web, "web", "http://localhost:8090", "web's public address (http.bind)")
-	flags.StringVar(&a.admin, "admin", "http://localhost:8091", "web's internal address (admin.bind)")
+	flags.StringVar(&a.web, "web", defaultWeb, "web's public address (http.bind)")
+	flags.StringVar(&a.admin, "admin", defaultAdmin, "web's internal address (admin.bind)")
 	flags.StringVar(&a.secretFile, "secret-file", "", "file with the secret of the internal address (admin.secret_file)")
 	flags.VarP(&a.output, "output", "o", "text for people, json for programs")
 	flags.DurationVar(&a.timeout, "timeout", 5*time.Second, "longest wait for one answer")
 
 	root.AddCommand(
-		newSub(a), newPush(a), newToken(a), newNodes(a), newOffline(a),
+		newStandalone(a), newSub(a), newPush(a), newToken(a), newNodes(a), newOffline(a),
 	)
 	markUsage(root)
 	return root
