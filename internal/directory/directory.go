@@ -185,15 +185,13 @@ func (d *Directory) read(s registry.Snapshot) {
 
 // publish puts v in the place of the current view. mu is held.
 func (d *Directory) publish(v *View) {
-	old := d.view.Swap(v)
+	d.view.Store(v)
 	d.links.use(v, time.Now())
 	d.choice.Store(newChoice(v.messages))
 	close(d.changed)
 	d.changed = make(chan struct{})
 	d.pingNow()
-	if v.Ring != old.Ring || len(v.messages) != len(old.messages) {
-		glog.Infof("directory: the cluster changed epoch=%d ring=%v messages=%d", v.Epoch, v.weights, len(v.messages))
-	}
+	glog.Infof("directory: the cluster changed epoch=%d ring=%v messages=%d", v.Epoch, v.weights, len(v.messages))
 }
 
 // Ready returns nil when the cluster is known and a message daemon answers.

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/go-zookeeper/zk"
-	"github.com/golang/glog"
 )
 
 // client is one zk.Conn and what the library leaves to its user: a timeout for
@@ -25,31 +23,18 @@ type client struct {
 	cancel context.CancelFunc
 	live   atomic.Bool // there is a session, and a connection that carries it
 
+	watches watches
+
 	mu       sync.Mutex
 	closed   bool
-	socket   net.Conn // the newest
-	watches  map[watchKey]*watch
+	socket   net.Conn       // the newest
 	requests sync.WaitGroup // Add is called with mu held, and never once closed
-}
-
-type watchKey struct {
-	path     string
-	children bool // the list of children; else the data
-}
-
-// watch is a watch that the server holds for us. The library would hand us a
-// new one for each read and keep all of them until one event fires, so a znode
-// that is read every half minute and never changes must be read without.
-type watch struct {
-	armed bool  // the server confirmed it
-	fired bool  // its event came
-	zxid  int64 // of what was watched: a read that sees another, though no event came, proves the watch lost
 }
 
 // dial starts a client. It fails when no address of the ensemble is known, and
 // otherwise connects in the background, again and again, until close.
 func dial(addr []string, timeout time.Duration, changed func()) (*client, error) {
-	c := &client{timeout: timeout, changed: changed, watches: make(map[watchKey]*watch)}
+	c := &client{timeout: timeout, changed: changed}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	conn, events, err := zk.Connect(addr, timeout,
 		zk.WithLogger(quiet{}), zk.WithDialer(c.dial), zk.WithEventCallback(c.event))
@@ -90,7 +75,7 @@ func (c *client) session() int64 {
 // not block.
 func (c *client) event(e zk.Event) {
 	if e.Type != zk.EventSession {
-		c.fire(e)
+		c.watches.fire(e)
 		c.changed()
 		return
 	}
@@ -102,23 +87,6 @@ func (c *client) event(e zk.Event) {
 		if c.live.Swap(false) || e.State == zk.StateExpired {
 			c.changed()
 		}
-	}
-}
-
-// fire forgets the watches that e has used up.
-func (c *client) fire(e zk.Event) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, children := range []bool{false, true} {
-		key := watchKey{e.Path, children}
-		w := c.watches[key]
-		if w == nil ||
-			e.Type == zk.EventNodeChildrenChanged && !children ||
-			e.Type == zk.EventNodeDataChanged && children {
-			continue
-		}
-		w.fired = true
-		delete(c.watches, key)
 	}
 }
 
@@ -156,46 +124,26 @@ func (c *client) get(ctx context.Context, path string) ([]byte, stat, error) {
 // read reads a znode so that afterwards the server holds a watch on it.
 func (c *client) read(ctx context.Context, key watchKey, read func(watch bool) (znode, error)) (znode, error) {
 	for {
-		w, armed := c.watch(key)
+		w, armed := c.watches.of(key)
 		z, err := request(ctx, c, func() (znode, error) { return read(!armed) })
 		if err != nil {
-			c.forget(key, w, !armed)
+			if !armed {
+				c.watches.forget(key, w)
+			}
 			return znode{}, err
 		}
 		zxid := z.stat.Mzxid
 		if key.children {
 			zxid = z.stat.Pzxid
 		}
-		c.mu.Lock()
-		if !armed && !w.fired {
-			w.armed, w.zxid = true, zxid
-		}
-		lost := armed && !w.fired && w.zxid != zxid
-		c.mu.Unlock()
-		if !lost {
+		if !armed {
+			c.watches.arm(w, zxid)
 			return z, nil
 		}
-		c.forget(key, w, true)
-	}
-}
-
-func (c *client) watch(key watchKey) (w *watch, armed bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	w = c.watches[key]
-	if w == nil {
-		w = &watch{}
-		c.watches[key] = w
-	}
-	return w, w.armed
-}
-
-// forget lets the next read leave a new watch, if w is still the one in force.
-func (c *client) forget(key watchKey, w *watch, really bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if really && c.watches[key] == w {
-		delete(c.watches, key)
+		if !c.watches.lost(w, zxid) {
+			return z, nil
+		}
+		c.watches.forget(key, w)
 	}
 }
 
@@ -263,48 +211,4 @@ func statOf(s *zk.Stat) stat {
 		return stat{}
 	}
 	return stat{version: s.Version, mzxid: s.Mzxid, pzxid: s.Pzxid, owner: s.EphemeralOwner}
-}
-
-// dial opens a connection for the library.
-func (c *client) dial(network, address string, timeout time.Duration) (net.Conn, error) {
-	d := net.Dialer{Timeout: timeout}
-	conn, err := d.DialContext(c.ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	s := &socket{Conn: conn, timeout: c.timeout}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ctx.Err() != nil {
-		s.Close()
-		return nil, errors.New("closed")
-	}
-	c.socket = s
-	return s, nil
-}
-
-// socket is a connection to a server. The library gives the server's first
-// answer, to the request for a session, ten times as long as all others, and
-// meanwhile tries no other server; socket gives it one session timeout.
-type socket struct {
-	net.Conn
-	timeout time.Duration
-	greeted bool // the first read deadline was set; calls do not overlap
-}
-
-func (s *socket) SetReadDeadline(t time.Time) error {
-	if !s.greeted && !t.IsZero() {
-		s.greeted = true
-		t = time.Now().Add(s.timeout)
-	}
-	return s.Conn.SetReadDeadline(t)
-}
-
-// quiet keeps the library's lines for those who look for them.
-type quiet struct{}
-
-func (quiet) Printf(format string, args ...any) {
-	if glog.V(2) {
-		glog.Infof("registry: zk: "+format, args...)
-	}
 }

@@ -14,6 +14,8 @@ const (
 	// sweep is how often everything is read again though nothing signalled a
 	// change, for a watch can be lost without a word.
 	sweep = 30 * time.Second
+	// worry is how long a wait is not worth a line in the log.
+	worry = time.Second
 	// remind is how often a wait that goes on is logged again.
 	remind = time.Minute
 )
@@ -51,27 +53,28 @@ func (b *base) follow(ctx context.Context, who string, step func(context.Context
 	changed, cancel := b.subscribe()
 	defer cancel()
 	retry := backoff.Backoff{Min: 100 * time.Millisecond, Max: 5 * time.Second}
-	var since, warned time.Time // of the trouble; zero while all is well
+	var since, warned time.Time // the trouble and its newest line in the log; zero while there is none
 	for ctx.Err() == nil {
 		err := step(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		wait := sweep
-		switch {
+		switch now := time.Now(); {
 		case err != nil:
 			wait = retry.Next()
 			if since.IsZero() {
-				since = time.Now()
+				since = now
 			}
-			if time.Since(warned) >= remind {
-				warned = time.Now()
-				glog.Warningf("registry: %s waits for ZooKeeper since=%s err=%q",
-					who, time.Since(since).Round(time.Second), err)
+			if now.Sub(since) >= worry && now.Sub(warned) >= remind {
+				warned = now
+				glog.Warningf("registry: %s waits and tries again since=%s err=%q", who, now.Sub(since).Round(time.Second), err)
 			}
 		case !since.IsZero():
-			glog.Infof("registry: %s goes on after=%s", who, time.Since(since).Round(time.Millisecond))
-			since = time.Time{}
+			if !warned.IsZero() {
+				glog.Infof("registry: %s goes on after=%s", who, now.Sub(since).Round(time.Millisecond))
+			}
+			since, warned = time.Time{}, time.Time{}
 			retry.Reset()
 		}
 		t := time.NewTimer(wait)

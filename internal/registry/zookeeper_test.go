@@ -198,8 +198,8 @@ func testOneWatch(t *testing.T, addr, root string) {
 	for of := reflect.ValueOf(c.conn).Elem().FieldByName("watchers").MapRange(); of.Next(); {
 		held += of.Value().Len()
 	}
-	if held != 2 || len(c.watches) != 2 {
-		t.Errorf("the library holds %d watches and we know of %d, want 2: data and children", held, len(c.watches))
+	if held != 2 || len(c.watches.all) != 2 {
+		t.Errorf("the library holds %d watches and we know of %d, want 2: data and children", held, len(c.watches.all))
 	}
 }
 
@@ -212,9 +212,8 @@ func testLostWatch(t *testing.T, addr, root string) {
 	}
 	c, _ := z.ensemble.clients()
 	key := watchKey{path: root}
-	c.mu.Lock()
-	c.watches[key] = &watch{armed: true, zxid: 1} // so we think, but nobody watches
-	c.mu.Unlock()
+	w, _ := c.watches.of(key)
+	c.watches.arm(w, 1) // so we think, but nobody watches
 	other := open(t, addr, root, session)
 	connected(t, other, true)
 	if err := other.set(ctx, root, []byte("1"), anyVersion); err != nil {
