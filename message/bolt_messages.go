@@ -55,14 +55,6 @@ func (b boltTx) save(it item) (saved, error) {
 	return saved{mid: m.Mid, prev: prev}, b.keepMessage(it.key, m, rec)
 }
 
-// note puts the key of it into the pending set if it asks for that.
-func (b boltTx) note(it item, mid int64) error {
-	if !it.pending {
-		return nil
-	}
-	return b.pending.Put(boltKey(it.key), binary.BigEndian.AppendUint64(nil, uint64(mid)))
-}
-
 // Put implements store.
 func (s *boltStore) Put(ctx context.Context, items []item) []error {
 	out, err := write(ctx, s, func(b boltTx) ([]error, error) {

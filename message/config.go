@@ -190,29 +190,12 @@ func (c Config) pepper() (config.Secret, error) {
 	return config.ReadSecret(c.Token.PepperFile)
 }
 
-// restart returns the keys, or tables of them, that differ in next and that a
-// running daemon does not take over.
-func (c Config) restart(next Config) (keys []string) {
-	a, b := c.Redis, next.Redis
-	for _, part := range []struct {
-		key  string
-		same bool
-	}{
-		{"rpc", slices.Equal(c.RPC.Bind, next.RPC.Bind) && slices.Equal(c.RPC.Advertise, next.RPC.Advertise) &&
-			slices.Equal(c.RPC.Allow, next.RPC.Allow) && c.RPC.SecretFile == next.RPC.SecretFile && c.RPC.Timeout == next.RPC.Timeout},
-		{"storage.type", c.Storage.Type == next.Storage.Type},
-		{"storage.path", c.Storage.Path == next.Storage.Path},
-		{"[redis]", a.Prefix == b.Prefix && a.Timeout == b.Timeout && a.Idle == b.Idle && a.Active == b.Active &&
-			a.AllowEviction == b.AllowEviction},
-		{"[redis.source]", sameSources(a.Source, b.Source)},
-		{"stat.bind", slices.Equal(c.Stat.Bind, next.Stat.Bind)},
-		{"pprof.bind", slices.Equal(c.Pprof.Bind, next.Pprof.Bind)},
-		{"[zookeeper]", slices.Equal(c.ZooKeeper.Addr, next.ZooKeeper.Addr) && c.ZooKeeper.Timeout == next.ZooKeeper.Timeout &&
-			c.ZooKeeper.Comet == next.ZooKeeper.Comet && c.ZooKeeper.Message == next.ZooKeeper.Message},
-	} {
-		if !part.same {
-			keys = append(keys, part.key)
-		}
-	}
-	return keys
+// reloaded are the keys that a running daemon takes over from its file.
+var reloaded = []string{"log.v", "node.weight", "storage.store", "redis.store", "token.pepper_file"}
+
+// restart returns the keys that differ in next and want a restart.
+func (c Config) restart(next Config) []string {
+	return slices.DeleteFunc(config.Diff(c, next), func(key string) bool {
+		return slices.Contains(reloaded, key) || key == "redis.source" && sameSources(c.Redis.Source, next.Redis.Source)
+	})
 }

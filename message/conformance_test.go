@@ -606,9 +606,48 @@ func testLargeBody(t *testing.T, f *fixture, key string) {
 }
 
 func testPending(t *testing.T, f *fixture, key string) {
-	it := item{key: key, msg: message(`1`, f.in(time.Hour), "n"), floor: mid.Unknown, pending: true, retry: true}
-	first := f.save1(t, it)
-	same(t, "a repeated one", f.save1(t, it), saved{mid: first.mid, prev: first.mid})
+	if all, err := f.Pending(t.Context(), 99); err != nil || len(all) != 0 {
+		t.Fatalf("at first: %v, %v", all, err)
+	}
+	it := item{msg: message(`1`, f.in(time.Hour), "n"), floor: mid.Unknown, pending: true, retry: true}
+	save := func(name, nonce string) int64 {
+		t.Helper()
+		it.key, it.msg.Nonce = key+name, nonce
+		return f.save1(t, it).mid
+	}
+	check := func(when string, limit int, want ...peer.PendingKey) {
+		t.Helper()
+		got, err := f.Pending(t.Context(), limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, when, got, want)
+	}
+	settle := func(keys ...peer.PendingKey) {
+		t.Helper()
+		if err := f.Settle(t.Context(), keys); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := peer.PendingKey{Key: key + "\x00b", Mid: save("\x00b", "n")}
+	f.advance(time.Second)
+	other := peer.PendingKey{Key: key + "a", Mid: save("a", "n")}
+	f.say(t, key+"c", `"its comet knows"`)
+	check("two", 99, old, other)
+	check("the oldest", 1, old)
+
+	f.advance(time.Second)
+	newer := peer.PendingKey{Key: old.Key, Mid: save("\x00b", "n2")}
+	check("with its last mid", 99, other, newer)
+	settle(old, other, peer.PendingKey{Key: key + "none", Mid: 80})
+	check("what came since stays", 99, newer)
+	settle(newer)
+	check("all settled", 99)
+	settle()
+
+	save("\x00b", "n2")
+	check("a repeated save is pending again", 99, newer)
+	settle(newer)
 }
 
 func testTokens(t *testing.T, f *fixture, key string) {

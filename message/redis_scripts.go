@@ -21,6 +21,10 @@ var (
 	luaTokenAdd string
 	//go:embed lua/token_check.lua
 	luaTokenCheck string
+	//go:embed lua/pending.lua
+	luaPending string
+	//go:embed lua/settle.lua
+	luaSettle string
 )
 
 // The scripts, each one atomic step of a store. Nobody writes to them.
@@ -31,4 +35,6 @@ var (
 	scriptDelete     = redis.NewScript(2, luaCommon+luaDelete)
 	scriptTokenAdd   = redis.NewScript(1, luaTokenAdd)
 	scriptTokenCheck = redis.NewScript(1, luaTokenCheck)
+	scriptPending    = redis.NewScript(1, luaPending)
+	scriptSettle     = redis.NewScript(1, luaSettle)
 )

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"gopush-cluster/internal/config"
+	"gopush-cluster/internal/mid"
 	"gopush-cluster/internal/peer"
 	"gopush-cluster/internal/registry"
 	"gopush-cluster/internal/rpcnet"
@@ -609,13 +610,73 @@ func TestReload(t *testing.T) {
 	if restart, err = d.Reload(next); err != nil {
 		t.Fatal(err)
 	}
-	same(t, "needs a restart", restart, []string{"rpc", "[redis.source]"})
+	same(t, "needs a restart", restart, []string{"redis.source", "rpc.timeout"})
+	pw := Source{Network: "tcp", Address: "localhost:1", Password: config.NewSecret([]byte("a"))}
+	again := pw
+	again.Password = config.NewSecret([]byte("a"))
+	if !sameSources(map[string]Source{"n:1": pw}, map[string]Source{"n:1": again}) {
+		t.Error("equal passwords are said to need a restart")
+	}
 	bad := next
 	bad.Node.Weight = 0
 	if _, err := d.Reload(bad); err == nil {
 		t.Error("a bad configuration was taken over")
 	}
 	same(t, "weight", d.member.Info().Weight, 7)
+}
+
+// A web asks which keys had messages saved without their comet.
+func TestPendingCalls(t *testing.T) {
+	r1, r2 := testenv.Redis(t), testenv.Redis(t)
+	d := start(t, redisConfig(t, r1.Addr(), r2.Addr())).ready(t)
+	c := d.client(t)
+	keys := keysOf(d.shards, 3)
+	args := saveArgs(append(keys["node1"], keys["node2"]...)...)
+	for i := range args.Items {
+		args.Items[i].Pending, args.Items[i].Floor = i%3 != 2, mid.Unknown
+	}
+	if _, err := c.Save(t.Context(), args); err != nil {
+		t.Fatal(err)
+	}
+	names := func(limit int) []string {
+		t.Helper()
+		got, err := c.Pending(within(t, 3*time.Second), limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, k := range got {
+			out = append(out, k.Key)
+		}
+		slices.Sort(out)
+		return out
+	}
+	want := []string{keys["node1"][0], keys["node1"][1], keys["node2"][0], keys["node2"][1]}
+	slices.Sort(want)
+	same(t, "pending", names(10), want)
+	same(t, "one of each shard", len(names(1)), 2)
+
+	got, err := c.Pending(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Settle(t.Context(), got); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "after two were settled", len(names(10)), 2)
+	if _, err := c.Pending(t.Context(), 0); !errors.Is(err, peer.ErrInvalid) {
+		t.Errorf("no limit: %v, want ErrInvalid", err)
+	}
+
+	r1.Kill()
+	same(t, "one shard is away", len(names(10)), 1)
+	if err := c.Settle(within(t, 3*time.Second), []peer.PendingKey{{Key: keys["node1"][1], Mid: 80}}); !errors.Is(err, peer.ErrFailed) {
+		t.Errorf("Settle on a shard that is away: %v, want ErrFailed", err)
+	}
+	r2.Kill()
+	if _, err := c.Pending(within(t, 3*time.Second), 1); !errors.Is(err, peer.ErrFailed) {
+		t.Errorf("no shard is left: %v, want ErrFailed", err)
+	}
 }
 
 func TestStatIsJSON(t *testing.T) {

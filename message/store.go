@@ -28,8 +28,8 @@ const (
 	// recordKept is how long the record of a key outlives its last message and
 	// its deletion: a client that comes back within a week sees its gap.
 	recordKept = 7 * 24 * time.Hour
-	// pendingKept is how long a key waits for its owner to look. A day without
-	// any web that drains the set is a day without pushes.
+	// pendingKept is how long a key waits for its owner to look: webs ask every
+	// second, but a set that nobody asks for must not grow for ever.
 	pendingKept = 24 * time.Hour
 )
 
@@ -51,6 +51,13 @@ type store interface {
 	// Delete drops the messages of a key. Its record stays, so that mids go on
 	// rising.
 	Delete(ctx context.Context, key string) error
+
+	// Pending returns keys that had an item with pending saved, each with the mid
+	// of the last one, at most limit, the lowest mids first.
+	Pending(ctx context.Context, limit int) ([]peer.PendingKey, error)
+	// Settle makes keys no longer pending, but for those whose mid is another by
+	// now.
+	Settle(ctx context.Context, keys []peer.PendingKey) error
 
 	// AddToken keeps t, or renews it. A key has at most tokensKept of them: the
 	// one that ends first makes room.
