@@ -45,7 +45,8 @@ const (
 var ErrInUse = errors.New("in use by another process")
 
 // boltStore keeps everything in one file. Writes that arrive while one
-// transaction is being synced to disk share the next.
+// transaction is being synced to disk share the next. The file does not shrink:
+// what is dropped makes room for what comes.
 type boltStore struct {
 	db   *bolt.DB
 	keep atomic.Int64 // newest messages kept for a key

@@ -59,10 +59,10 @@ func (o redisOptions) newPool() *redis.Pool {
 		DialContext: o.dial,
 		TestOnBorrowContext: func(ctx context.Context, c redis.Conn, _ time.Time) error {
 			s := c.(*redisConn).sock
-			if err := s.alive(); err != nil {
+			if err := s.borrow(ctx); err != nil { // first: the deadline of the last call may be over
 				return err
 			}
-			return s.borrow(ctx)
+			return s.alive()
 		},
 		MaxIdle:     o.Idle,
 		MaxActive:   o.Active,

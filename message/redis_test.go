@@ -370,6 +370,45 @@ func TestRedisPassword(t *testing.T) {
 	}
 }
 
+// A connection serves many calls, long after the deadline of the last one, and
+// is not used again once Redis has closed it.
+func TestRedisKeepsConnections(t *testing.T) {
+	server := testenv.Redis(t)
+	admin := dialRedis(t, server.Addr())
+	s := openRedis(testRedis(server.Addr(), time.Now))
+	defer s.Close()
+	read := func() {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if r := s.Read(ctx, []query{{key: "k", limit: 1}})[0]; r.err != nil {
+			t.Fatal(r.err)
+		}
+		<-ctx.Done() // the next call comes after this one's deadline
+	}
+	received := func() string {
+		t.Helper()
+		info, err := redis.String(admin.Do("INFO", "stats"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, n, _ := strings.Cut(info, "total_connections_received:")
+		n, _, _ = strings.Cut(n, "\r")
+		return n
+	}
+	read()
+	before := received()
+	for range 3 {
+		read()
+	}
+	same(t, "connections", received(), before)
+	do(t, admin, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+	read()
+	if received() == before {
+		t.Error("a connection that Redis had closed was used again")
+	}
+}
+
 // A hung Redis holds a call as long as the call's budget, connections or not.
 func TestRedisHung(t *testing.T) {
 	server := testenv.Redis(t)

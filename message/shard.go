@@ -22,11 +22,14 @@ const (
 	// the shortest time between two.
 	shardPing = time.Second
 	shardRest = 100 * time.Millisecond
+	// shardSlow is how long a call may take before the shard is pinged: one that
+	// hangs is found out before the first calls have given up.
+	shardSlow = 500 * time.Millisecond
 	// sweepRest is the pause between two sweeps that found nothing.
 	sweepRest = time.Second
 )
 
-// shard is one store, with a breaker before it. A call that the store does not
+// shard is one store, with a breaker before it. A call that the store is slow to
 // answer makes it suspect; it is then pinged, and while it does not answer that
 // either, calls fail at once instead of waiting for their time to run out.
 type shard struct {
@@ -69,7 +72,7 @@ func (h *shard) down() error { return h.state.Load().err }
 // growing pauses while it is down. It fails only for a store that must not be
 // used as it is set up.
 func (h *shard) watch(ctx context.Context) error {
-	pause := backoff.Backoff{Min: shardRest, Max: 2 * time.Second}
+	pause := backoff.Backoff{Min: shardRest, Max: time.Second}
 	for {
 		err := h.ping(ctx)
 		switch {
@@ -164,6 +167,7 @@ func ask[T, R any](h *shard, what []T, fail func(error) R, errOf func(R) error, 
 		return failAll(len(what), err, fail)
 	}
 	defer h.leave()
+	defer time.AfterFunc(shardSlow, h.doubt).Stop()
 	out := do(what)
 	for _, r := range out {
 		h.note(errOf(r))
@@ -206,9 +210,14 @@ func (h *shard) note(err error) {
 	h.failed.Add(1)
 	h.sparse.Do(func() { glog.Warningf("message: call failed shard=%s err=%v", h.name, err) })
 	if errors.Is(err, errUnavailable) {
-		select {
-		case h.suspect <- struct{}{}:
-		default:
-		}
+		h.doubt()
+	}
+}
+
+// doubt has the shard pinged.
+func (h *shard) doubt() {
+	select {
+	case h.suspect <- struct{}{}:
+	default: // it will be
 	}
 }

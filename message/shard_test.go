@@ -112,6 +112,34 @@ func TestBreaker(t *testing.T) {
 	})
 }
 
+// A store that hangs is found out while the first calls still wait.
+func TestBreakerOpensForSlowCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		h := newShard("node1", 1, f)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- h.watch(ctx) }()
+		synctest.Wait()
+		f.hold = make(chan struct{})
+		f.set(unavailable("node1", errors.New("i/o timeout")))
+		go saveOn(h, item{key: "k"})
+		time.Sleep(shardSlow - time.Millisecond)
+		if h.down() != nil {
+			t.Error("down already")
+		}
+		time.Sleep(2 * shardRest)
+		if h.down() == nil {
+			t.Error("still up")
+		}
+		close(f.hold)
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("watch: %v", err)
+		}
+	})
+}
+
 // A policy that changes under a running daemon is no reason to stop serving.
 func TestEvictionAfterStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
