@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"sync"
@@ -164,8 +165,13 @@ func (d *Directory) Told(args peer.MigrateArgs) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	view := d.View()
-	if len(args.Nodes) == 0 || args.Epoch != 0 && args.Epoch <= view.Epoch {
-		return // nobody tells a comet of a ring without comets but by mistake
+	switch {
+	case len(args.Nodes) == 0: // nobody tells a comet of a ring without comets but by mistake
+		return
+	case args.Epoch != 0 && args.Epoch <= view.Epoch:
+		return
+	case args.Epoch == 0 && maps.Equal(args.Nodes, view.weights): // told again
+		return
 	}
 	glog.Infof("directory: took over a ring that was told, for the registry is away epoch=%d nodes=%d", args.Epoch, len(args.Nodes))
 	d.last = nil

@@ -14,9 +14,15 @@ import (
 // for too long: a second connection takes the session over and closes it.
 func expire(t *testing.T, addr string, c *client) {
 	t.Helper()
-	if err := endSession(addr, c.session(), reflect.ValueOf(c.conn).Elem().FieldByName("passwd").Bytes()); err != nil {
+	if err := endSession(addr, c.session(), password(c)); err != nil {
 		t.Fatalf("expire: %v", err)
 	}
+}
+
+// password is what the server gave c with its session. The library keeps it to
+// itself.
+func password(c *client) []byte {
+	return reflect.ValueOf(c.conn).Elem().FieldByName("passwd").Bytes()
 }
 
 func endSession(addr string, session int64, password []byte) error {

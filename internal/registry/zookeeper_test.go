@@ -1,10 +1,13 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"path"
 	"reflect"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -63,6 +66,8 @@ func TestZooKeeper(t *testing.T) {
 		{"a server that hangs", testHang},
 		{"a longer cut expires the session", testLongCut},
 		{"not there at start", testNotThere},
+		{"one of two servers is not there", testSecondServer},
+		{"turmoil", testTurmoil},
 		{"a read leaves one watch, however often", testOneWatch},
 		{"a lost watch is found", testLostWatch},
 		{"a change signals whoever read", testSignal},
@@ -270,12 +275,102 @@ func testSignal(t *testing.T, addr, root string) {
 	signal("removed", func() error { return other.remove(ctx, root, anyVersion) })
 }
 
-func TestUnknownHost(t *testing.T) {
-	z := open(t, "no-such-host.invalid:2181", "/x", session)
+// One of two servers is not there, and the other hangs up now and then.
+func testSecondServer(t *testing.T, addr, root string) {
+	p := testenv.Proxy(t, addr)
+	z := DialZooKeeper(Options{
+		Addr: []string{testenv.FreeAddr(t), p.Addr()}, Timeout: 10 * time.Second,
+		CometPath: root + "/comet", MessagePath: root + "/message",
+	})
+	t.Cleanup(z.Close)
 	v := observe(t, z)
-	z.Refresh()
-	if _, calls := v.get(); calls != 0 || z.Connected() {
-		t.Error("connected to a host that does not exist")
+	m := z.JoinComet("node1", comet(1, 1))
+	run(t, m)
+	name := m.Name()
+	for i := range 3 {
+		p.Cut()
+		m.Set(comet(1, 2+i))
+		v.until(active("node1", comet(1, 2+i), 0))
+	}
+	if m.Name() != name {
+		t.Errorf("own child = %s, want %s: a connection that breaks is no session that expires", m.Name(), name)
+	}
+}
+
+func TestUnknownHost(t *testing.T) {
+	const addr = "no-such-host.invalid:2181"
+	z := open(t, addr, "/x", session)
+	if _, err := z.JoinMessage(message(1, 1)).base.read(t.Context()); !errors.Is(err, errAway) || !strings.Contains(err.Error(), addr) {
+		t.Errorf("read = %v, want errAway naming %s", err, addr)
+	}
+}
+
+// Connections break, sessions expire and weights change, all at random. In the
+// end everybody is registered once, everybody sees the same, and no watcher has
+// ever seen the epoch fall.
+func testTurmoil(t *testing.T, addr, root string) {
+	const daemons, nodes, blows = 9, 3, 60
+	random := rand.New(rand.NewPCG(3, 1))
+	var epochs [2]atomic.Int64
+	var views [2]*view
+	for i := range views {
+		z := open(t, addr, root, session)
+		views[i] = observe(t, z)
+		background(t, func(ctx context.Context) error {
+			return z.Watch(ctx, func(s Snapshot) {
+				if before := epochs[i].Swap(s.Epoch); before > s.Epoch {
+					t.Errorf("watcher %d: epoch fell from %d to %d", i, before, s.Epoch)
+				}
+			})
+		})
+	}
+	type daemon struct {
+		z *ZooKeeper
+		p *testenv.TCPProxy
+		m *Membership
+	}
+	all := make([]daemon, daemons)
+	for i := range all {
+		p := testenv.Proxy(t, addr)
+		z := open(t, p.Addr(), root, session)
+		all[i] = daemon{z, p, z.JoinComet(fmt.Sprintf("node%d", i%nodes), comet(i, 1))}
+		run(t, all[i].m)
+	}
+	for range blows {
+		i := random.IntN(daemons)
+		switch d := all[i]; random.IntN(4) {
+		case 0:
+			d.p.Cut()
+		case 1:
+			d.m.Set(comet(i, 1+random.IntN(100)))
+		default:
+			if c, _ := d.z.ensemble.clients(); c.session() != 0 {
+				_ = endSession(addr, c.session(), password(c)) // an error: it has ended meanwhile
+			}
+		}
+	}
+	settled := func(s Snapshot) error {
+		if len(s.Comets) != nodes {
+			return fmt.Errorf("%d nodes, want %d", len(s.Comets), nodes)
+		}
+		for i, d := range all {
+			n, _ := s.Node(d.m.node)
+			mine := 0
+			for _, c := range n.Children {
+				if c.Name == d.m.Name() && c.Info.equal(d.m.Info()) {
+					mine++
+				}
+			}
+			a, _ := n.Active()
+			if mine != 1 || len(n.Children) != daemons/nodes || !n.Last.equal(a.Info) || n.Weight != a.Info.Weight {
+				return fmt.Errorf("daemon %d as %q in %+v", i, d.m.Name(), n)
+			}
+		}
+		return nil
+	}
+	first, second := views[0].until(settled), views[1].until(settled)
+	if !reflect.DeepEqual(first, second) {
+		t.Errorf("two watchers see\n%+v and\n%+v", first, second)
 	}
 }
 
