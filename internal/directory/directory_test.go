@@ -58,6 +58,9 @@ func TestLookupAndComet(t *testing.T) {
 	if _, ok := d.Lookup("k"); ok {
 		t.Error("a node in an empty ring")
 	}
+	if n := d.Nodes(); len(n) != 0 {
+		t.Errorf("nodes of an empty ring = %v", n)
+	}
 	if _, err := d.Comet("k"); !errors.Is(err, ErrNoComet) {
 		t.Errorf("Comet = %v, want ErrNoComet", err)
 	}

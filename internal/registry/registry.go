@@ -68,7 +68,7 @@ func (b *base) follow(ctx context.Context, who string, step func(context.Context
 			}
 			if now.Sub(since) >= worry && now.Sub(warned) >= remind {
 				warned = now
-				glog.Warningf("registry: %s waits and tries again since=%s err=%q", who, now.Sub(since).Round(time.Second), err)
+				glog.Warningf("registry: %s waits for ZooKeeper and tries again since=%s err=%q", who, now.Sub(since).Round(time.Second), err)
 			}
 		case !since.IsZero():
 			if !warned.IsZero() {
