@@ -66,6 +66,10 @@ func TestDiff(t *testing.T) {
 	if d := Diff(x, y); d != nil {
 		t.Errorf("Diff of equals = %v", d)
 	}
+	y.A.Advertise = []string{}
+	if d := Diff(x, y); d != nil {
+		t.Errorf("Diff of no list and an empty one = %v", d)
+	}
 	y.A.Bind = []string{"a:2"}
 	y.A.V = 2
 	if d := Diff(x, y); !slices.Equal(d, []string{"a.bind", "a.v"}) {

@@ -13,7 +13,7 @@ func Diff[C any](a, b C) []string {
 
 func diff(at string, a, b reflect.Value, differ *[]string) {
 	if a.Kind() != reflect.Struct {
-		if !reflect.DeepEqual(a.Interface(), b.Interface()) {
+		if !same(a, b) {
 			*differ = append(*differ, at)
 		}
 		return
@@ -26,4 +26,13 @@ func diff(at string, a, b reflect.Value, differ *[]string) {
 		}
 		diff(key, a.FieldByIndex(fields[name]), b.FieldByIndex(fields[name]), differ)
 	}
+}
+
+// same reports whether a and b are equal. A list that is not given and one that
+// is given and empty mean the same.
+func same(a, b reflect.Value) bool {
+	if a.Kind() == reflect.Slice && a.Len() == 0 && b.Len() == 0 {
+		return true
+	}
+	return reflect.DeepEqual(a.Interface(), b.Interface())
 }
