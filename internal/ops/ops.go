@@ -119,6 +119,10 @@ func (s *Server) Run(ctx context.Context) error {
 			return nil
 		})
 	}
+	g.Go(func() error { // also where nothing is served
+		<-ctx.Done()
+		return nil
+	})
 	for _, l := range s.stat {
 		serve(l, s.statHandler)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 type numbers struct {
@@ -111,6 +112,27 @@ func TestReadyIsBounded(t *testing.T) {
 	})
 	if status, body := get(t, "GET", s.StatAddrs()[0], "/readyz", ""); status != 503 || !strings.Contains(body, "deadline") {
 		t.Errorf("/readyz of a hung daemon = %d %q, want 503", status, body)
+	}
+}
+
+// Run is not over before its context, also where there is nothing to serve: what
+// runs beside it would be ended with it.
+func TestNothingToServe(t *testing.T) {
+	s, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	over := make(chan error, 1)
+	go func() { over <- s.Run(ctx) }()
+	select {
+	case err := <-over:
+		t.Fatalf("Run = %v while its context lives", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	cancel()
+	if err := <-over; err != nil {
+		t.Errorf("Run = %v", err)
 	}
 }
 
