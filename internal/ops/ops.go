@@ -92,9 +92,14 @@ func addrs(ls []net.Listener) []string {
 }
 
 // Run serves until ctx ends or a listener fails. It returns after its last
-// goroutine.
+// goroutine. A server that has no port to serve still runs until ctx ends: to
+// the daemon a part that returns is a part that has ended.
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		<-ctx.Done()
+		return nil
+	})
 	serve := func(l net.Listener, h http.Handler) {
 		srv := &http.Server{
 			Handler:           localOnly(h),

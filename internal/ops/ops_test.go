@@ -154,3 +154,23 @@ func TestNewRefuses(t *testing.T) {
 		})
 	}
 }
+
+// An empty stat.bind and pprof.bind switch the ports off, not the daemon.
+func TestRunWithoutPortsLastsUntilItsEnd(t *testing.T) {
+	s, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	select {
+	case err := <-done:
+		t.Fatalf("Run ended by itself: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
