@@ -149,13 +149,26 @@ func TestLeaveInterruptsThePause(t *testing.T) {
 	})
 }
 
-func TestLeaveGivesUpWithItsContext(t *testing.T) {
-	fake(t, func(ctx context.Context, m *Memory) {
-		member := newBase(away{m.tree}, m.paths).JoinComet("node1", comet(1, 1))
-		if err := member.Leave(ctx); !errors.Is(err, errAway) {
-			t.Errorf("Leave while ZooKeeper is away = %v, want errAway", err)
-		}
-	})
+func TestLeaveWhileZooKeeperIsAway(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		before func(*Membership)
+		want   error
+	}{
+		{"never registered", func(*Membership) {}, nil},
+		{"registered", func(m *Membership) { m.since = time.Now() }, errAway},
+		{"perhaps registered", func(m *Membership) { m.unsure = true }, errAway},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fake(t, func(ctx context.Context, m *Memory) {
+				member := newBase(away{m.tree}, m.paths).JoinComet("node1", comet(1, 1))
+				tt.before(member)
+				if err := member.Leave(ctx); !errors.Is(err, tt.want) {
+					t.Errorf("Leave = %v, want %v", err, tt.want)
+				}
+			})
+		})
+	}
 }
 
 // away is a tree without a session.

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -26,7 +27,7 @@ type Membership struct {
 	// Guarded by turn.
 	session int64           // that name belongs to
 	unsure  bool            // a registration failed, and may have been carried out
-	since   time.Time       // when name was registered
+	since   time.Time       // when name was registered; zero: nothing ever was
 	again   backoff.Backoff // between registrations that others delete
 
 	mu   sync.Mutex
@@ -118,7 +119,8 @@ func (m *Membership) Run(ctx context.Context) error {
 // Leave takes the daemon out: its child is deleted and, for a comet without a
 // standby, the node too, so that the ring closes at once. It ends Run. After
 // an error the child may still be there; Leave may be called again, and the
-// end of the session takes the child in any case.
+// end of the session takes the child in any case. While ZooKeeper is away it fails,
+// unless nothing was ever registered.
 func (m *Membership) Leave(ctx context.Context) error {
 	m.mu.Lock()
 	m.left = true
@@ -130,7 +132,11 @@ func (m *Membership) Leave(ctx context.Context) error {
 		return fmt.Errorf("registry: leave %s: %w", m.parent, err)
 	}
 	defer m.unlock()
-	if err := m.leave(ctx); err != nil {
+	err := m.leave(ctx)
+	if errors.Is(err, errAway) && m.since.IsZero() && !m.unsure {
+		err = nil // a daemon that ends while it still waits to register leaves nothing behind
+	}
+	if err != nil {
 		return fmt.Errorf("registry: leave %s: %w", m.parent, err)
 	}
 	m.forget()
