@@ -50,6 +50,8 @@ type env struct {
 	limits func() limits
 	now    func() time.Time
 	stats  *counters
+
+	retries retries
 }
 
 // limits are the bounds that SIGHUP may change.
@@ -122,6 +124,7 @@ func (e pushed) handle(c *channel) {
 		c.leaving++
 		return
 	}
+	c.env.retries.mark(e.push, c.env.now())
 	c.pushes = append(c.pushes, e.push)
 }
 
