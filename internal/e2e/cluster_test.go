@@ -71,7 +71,7 @@ func start(t testing.TB, o options) *cluster {
 func prepare(t testing.TB, o options) *cluster {
 	t.Helper()
 	testenv.Binaries(t) // -short skips here
-	if o.nodes == nil {
+	if o.nodes == nil { // an empty list is a cluster without comets
 		o.nodes = []string{"node1"}
 	}
 	c := &cluster{t: t, http: &http.Client{

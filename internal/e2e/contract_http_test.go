@@ -425,7 +425,7 @@ func testExpiry(t *testing.T, c *cluster) {
 
 // testStat proves that /stat is JSON that holds no key's payload or token.
 func testStat(t *testing.T, c *cluster) {
-	c.mustPush("stat "+payloadMark, `"`+payloadMark+`"`)
+	c.mustPush("stat", `"`+payloadMark+`"`)
 	for _, d := range c.daemons() {
 		r := get(t, d.stat, "/stat")
 		if r.status != http.StatusOK || !json.Valid([]byte(r.body)) {
