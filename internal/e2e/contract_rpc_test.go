@@ -151,7 +151,7 @@ func testRPCComet(t *testing.T, c *cluster) {
 		other := c.subscribe(alsoMine)
 		call[int](t, client, "CometRPC.Close", mine)
 		cl.wantClosed(patience)
-		ws.wantClose()
+		ws.wantEnd()
 		other.beat()
 		c.subscribe(mine).beat()
 	})

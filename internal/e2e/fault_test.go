@@ -12,7 +12,10 @@ import (
 	"gopush-cluster/internal/testenv"
 )
 
-const internalError = 65535
+const (
+	internalError = 65535
+	maxStore      = 1000 // the most that storage.store allows
+)
 
 // shardOf returns which Redis holds the messages of key, of which there must be
 // some.
@@ -115,7 +118,7 @@ func (c *cluster) try(l *ledger, web *daemon, key, body string) (int, error) {
 // nobody else notices, and everything acknowledged is there afterwards.
 func TestRedisHangs(t *testing.T) {
 	t.Parallel()
-	c := start(t, options{redis: 2, messages: 2, message: settings{"storage.store": 1000}})
+	c := start(t, options{redis: 2, messages: 2, message: settings{"storage.store": maxStore}})
 	book := newLedger()
 	keys := make([][]string, 2) // by shard
 	for i := 0; len(keys[0]) < 5 || len(keys[1]) < 5; i++ {
@@ -204,7 +207,7 @@ func TestRedisHangs(t *testing.T) {
 // TestRedisDies kills a Redis and starts it again with its data.
 func TestRedisDies(t *testing.T) {
 	t.Parallel()
-	c := start(t, options{message: settings{"storage.store": 1000}})
+	c := start(t, options{message: settings{"storage.store": maxStore}})
 	book := newLedger()
 	cl := c.subscribe("dies", "", "1.0")
 	for i := range 10 {
@@ -234,22 +237,9 @@ func TestRedisDies(t *testing.T) {
 // TestMessageDies kills one of two message daemons under load.
 func TestMessageDies(t *testing.T) {
 	t.Parallel()
-	c := start(t, options{messages: 2, message: settings{"storage.store": 100000}})
+	c := start(t, options{messages: 2, message: settings{"storage.store": maxStore}})
 	book := newLedger()
-	stop := make(chan struct{})
-	var load sync.WaitGroup
-	for w := range 8 {
-		load.Go(func() {
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				_, _ = c.try(book, c.webs[0], fmt.Sprintf("load-%d", w), fmt.Sprint(i)) // noted
-			}
-		})
-	}
+	stop := c.load(book, "load")
 	time.Sleep(500 * time.Millisecond) // of load
 	c.messages[0].Kill()
 	// It is left out: a long run of pushes without one failure.
@@ -272,8 +262,7 @@ func TestMessageDies(t *testing.T) {
 		}
 		return nil
 	})
-	close(stop)
-	load.Wait()
+	stop()
 	if len(book.acked) < 18 {
 		t.Errorf("%d keys had an acknowledged push, want 18", len(book.acked))
 	}
@@ -284,14 +273,14 @@ func TestMessageDies(t *testing.T) {
 // web itself, and are there when it comes back.
 func TestCometDies(t *testing.T) {
 	t.Parallel()
-	c := start(t, options{nodes: []string{"node1", "node2"}, message: settings{"storage.store": 100000}})
+	c := start(t, options{nodes: []string{"node1", "node2"}, message: settings{"storage.store": maxStore}})
 	book := newLedger()
 	dead, alive := c.keyOf(c.comets[0], "dead"), c.keyOf(c.comets[1], "alive")
 	lost, kept := c.subscribe(dead, "", "1.0"), c.subscribe(alive, "", "1.0")
 	stop := make(chan struct{})
 	var load sync.WaitGroup
 	load.Go(func() {
-		for i := 0; ; i++ {
+		for i := range maxStore - 50 { // so that none is pushed out
 			select {
 			case <-stop:
 				return

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -182,6 +183,22 @@ func (c *wsClient) wantClose() int {
 		return 0
 	}
 	return int(binary.BigEndian.Uint16([]byte(got)))
+}
+
+// wantEnd wants the connection to end, with a close frame or without.
+func (c *wsClient) wantEnd() {
+	c.t.Helper()
+	for {
+		op, payload, err := c.frame(patience)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			c.t.Fatal("the connection stays open")
+		case err != nil:
+			return
+		case op != opClose:
+			c.t.Fatalf("read opcode %#x %q, want the end", op, payload)
+		}
+	}
 }
 
 func (c *wsClient) beat() {
