@@ -149,12 +149,15 @@ func TestStartBeforeServices(t *testing.T) {
 			if !d.Running() {
 				t.Fatalf("%s has ended", d.kind)
 			}
+			waits, where := false, false
 			for line := range strings.Lines(strings.ToLower(d.Output())) {
-				if strings.Contains(line, "wait") && strings.Contains(line, what) && strings.Contains(line, addr) {
-					return nil
-				}
+				waits = waits || strings.Contains(line, "wait") && strings.Contains(line, what)
+				where = where || strings.Contains(line, addr)
 			}
-			return fmt.Errorf("%s does not say that it waits for %s at %s", d.kind, what, addr)
+			if !waits || !where {
+				return fmt.Errorf("%s does not say that it waits for %s (%t), and where that is (%t)", d.kind, what, waits, where)
+			}
+			return nil
 		})
 		if err := d.readyz(); err == nil {
 			t.Errorf("%s is ready without its services", d.kind)
@@ -287,13 +290,13 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// TestHelp keeps -help from being an error.
+// TestHelp keeps --help from being an error.
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"comet", "web", "message", "gopush"} {
-		out, err := exec.Command(testenv.Binary(t, kind), "-help").CombinedOutput()
+		out, err := exec.Command(testenv.Binary(t, kind), "--help").CombinedOutput()
 		if err != nil || len(out) == 0 {
-			t.Errorf("%s -help: %v\n%s", kind, err, out)
+			t.Errorf("%s --help: %v\n%s", kind, err, out)
 		}
 	}
 }
