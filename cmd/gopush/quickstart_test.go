@@ -18,7 +18,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	glogs := goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon")
+	goleak.VerifyTestMain(m, glogs, goleak.Cleanup(func(code int) {
 		if err := testenv.RemoveBinaries(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = max(code, 1)
