@@ -105,7 +105,7 @@ func message(body string, expires int64, nonce string) msg.Message {
 	return msg.Message{Body: json.RawMessage(body), Expires: expires, Nonce: nonce}
 }
 
-// put1 saves one message of key and fails the test on an error.
+// save1 saves one message and fails the test on an error.
 func (f *fixture) save1(t *testing.T, it item) saved {
 	t.Helper()
 	s := f.Save(t.Context(), []item{it})[0]

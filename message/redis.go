@@ -9,13 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/golang/glog"
 	"github.com/gomodule/redigo/redis"
 
 	"gopush-cluster/internal/config"
-	"gopush-cluster/internal/mid"
-	"gopush-cluster/internal/msg"
-	"gopush-cluster/internal/peer"
 )
 
 // Names of ours in Redis, apart from the messages.
@@ -64,143 +60,6 @@ func openRedis(o redisOptions) *redisStore {
 // reserved reports whether the messages of key would go by a name of ours.
 func (s *redisStore) reserved(key string) bool {
 	return strings.HasPrefix(s.Prefix+key, redisOurs) && !strings.HasPrefix(s.Prefix, DefaultRedisPrefix)
-}
-
-// Save implements store.
-func (s *redisStore) Save(ctx context.Context, items []item) []saved {
-	return batched(ctx, s, scriptSave, items, savedErr,
-		func(it item) string { return it.key },
-		func(it item) int { return len(it.msg.Body) },
-		func(it item, now time.Time) call {
-			clock := mid.Of(now)
-			blind, known, pending := int64(0), decimal(max(it.known, 0)), ""
-			if it.floor == mid.Unknown {
-				blind = mid.Blind
-			}
-			if it.retry {
-				known = ""
-			}
-			if it.pending {
-				pending = it.key
-			}
-			return append(s.head(it.key, 3, now),
-				decimal(it.least(clock)), blind, known, it.msg.Nonce, it.msg.Expires, msg.MemberTail(it.msg),
-				pending, decimal(clock-int64(pendingKept.Seconds())*mid.Second))
-		},
-		func(reply any) saved {
-			n, err := redis.Int64s(reply, nil)
-			if err == nil && len(n) != 2 {
-				err = fmt.Errorf("%d numbers", len(n))
-			}
-			if err != nil {
-				return saved{err: s.failed(err)}
-			}
-			return saved{mid: n[0], prev: n[1]}
-		})
-}
-
-// Put implements store.
-func (s *redisStore) Put(ctx context.Context, items []item) []error {
-	return batched(ctx, s, scriptPut, items, sameErr,
-		func(it item) string { return it.key },
-		func(it item) int { return len(it.msg.Body) },
-		func(it item, now time.Time) call {
-			return append(s.head(it.key, 2, now), decimal(it.msg.Mid), it.msg.Expires, msg.MemberTail(it.msg))
-		},
-		func(reply any) error {
-			switch n, err := redis.Int(reply, nil); {
-			case err != nil:
-				return s.failed(err)
-			case n == 0:
-				return errMidTaken
-			}
-			return nil
-		})
-}
-
-// head returns the keys and arguments with which the scripts that keep a
-// message begin.
-func (s *redisStore) head(key string, keys int, now time.Time) call {
-	volatile := 1
-	if s.Prefix == "" {
-		volatile = 0
-	}
-	names := call{s.Prefix + key, redisRecord + key, redisPending}
-	return append(names[:keys:keys], now.Unix(), decimal(near(mid.Of(now))), s.keep.Load(), int64(recordKept.Seconds()), volatile)
-}
-
-// Read implements store.
-func (s *redisStore) Read(ctx context.Context, queries []query) []found {
-	return batched(ctx, s, scriptRead, queries, foundErr,
-		func(q query) string { return q.key },
-		func(query) int { return 0 },
-		func(q query, now time.Time) call {
-			return call{s.Prefix + q.key, redisRecord + q.key, now.Unix(), decimal(near(mid.Of(now))), decimal(max(q.after, 0)), max(q.limit, 0)}
-		},
-		s.parseFound)
-}
-
-// parseFound reads what read.lua returns. A member that cannot be read is left
-// out: nobody else could read it either, and the key's other messages are fine.
-func (s *redisStore) parseFound(reply any) found {
-	vals, err := redis.ByteSlices(reply, nil)
-	if err != nil {
-		return found{err: s.failed(err)}
-	}
-	nums := make([]int64, 0, len(vals))
-	for i, v := range vals {
-		if i >= 2 && i%2 == 0 {
-			continue // a member; its mid follows
-		}
-		n, err := strconv.ParseInt(string(v), 10, 64)
-		if err != nil {
-			return found{err: s.failed(fmt.Errorf("a mid: %w", err))}
-		}
-		nums = append(nums, n)
-	}
-	if len(vals)%2 != 0 || len(vals) < 2 {
-		return found{err: s.failed(fmt.Errorf("%d values in a reply", len(vals)))}
-	}
-	f := found{last: nums[0], trimmed: nums[1]}
-	for i := 2; i < len(vals); i += 2 {
-		m, err := msg.ParseMember(vals[i], nums[1+i/2])
-		if err != nil {
-			glog.Warningf("message: unreadable member left out shard=%s mid=%d bytes=%d", s.Address, nums[1+i/2], len(vals[i]))
-			continue
-		}
-		f.msgs = append(f.msgs, m)
-	}
-	return f
-}
-
-// Delete implements store.
-func (s *redisStore) Delete(ctx context.Context, key string) error {
-	if s.reserved(key) {
-		return errReserved
-	}
-	now := s.Now()
-	_, err := s.run1(ctx, scriptDelete, call{s.Prefix + key, redisRecord + key, now.Unix(), decimal(near(mid.Of(now))), int64(recordKept.Seconds())})
-	return err
-}
-
-// AddToken implements store.
-func (s *redisStore) AddToken(ctx context.Context, t token) error {
-	renew := 0
-	if t.renew {
-		renew = 1
-	}
-	_, err := s.run1(ctx, scriptTokenAdd, call{redisTokens + t.key, s.Now().Unix(), t.hash, t.expires, renew, tokensKept})
-	return err
-}
-
-// CheckToken implements store.
-func (s *redisStore) CheckToken(ctx context.Context, key, hash string) (peer.TokenState, error) {
-	n, err := redis.Int(s.run1(ctx, scriptTokenCheck, call{redisTokens + key, s.Now().Unix(), hash,
-		int64(tokenLife.Seconds()), int64(tokenGain.Seconds())}))
-	if err != nil {
-		return peer.TokenNone, err
-	}
-	return peer.TokenState(n), nil
 }
 
 // run1 runs script once.

@@ -576,3 +576,39 @@ func TestRedisLargeBatch(t *testing.T) {
 		last = got.mid
 	}
 }
+
+// Message daemons whose clocks differ save to one key in one order.
+func TestRedisTwoDaemons(t *testing.T) {
+	server := testenv.Redis(t)
+	const each = 200
+	results := make(chan []saved)
+	var reader *redisStore
+	for _, skew := range []time.Duration{-10 * time.Second, 10 * time.Second} {
+		s := openRedis(testRedis(server.Addr(), func() time.Time { return time.Now().Add(skew) }))
+		defer s.Close()
+		reader = s
+		go func() {
+			var all []saved
+			for range each {
+				all = append(all, s.Save(t.Context(), []item{{key: "k", msg: message(`1`, time.Now().Unix()+60, "")}})...)
+			}
+			results <- all
+		}()
+	}
+	prevs := make(map[int64]int64)
+	for range 2 {
+		last := int64(0)
+		for _, r := range <-results {
+			if r.err != nil || r.mid <= last || r.mid <= r.prev {
+				t.Fatalf("%+v after %d", r, last)
+			}
+			last = r.mid
+			prevs[r.mid] = r.prev
+		}
+	}
+	n := 0
+	for at := reader.Read(t.Context(), []query{{key: "k"}})[0].last; at != 0; at = prevs[at] {
+		n++
+	}
+	same(t, "saves in one chain", n, 2*each)
+}
