@@ -108,6 +108,13 @@ func (m *MessageRPC) TokenCheck(args peer.TokenArgs, reply *peer.TokenReply) err
 	return nil
 }
 
+func (m *MessageRPC) Pending(_ peer.PendingArgs, reply *peer.PendingReply) error {
+	reply.Keys = []peer.PendingKey{{Key: "k"}}
+	return nil
+}
+
+func (m *MessageRPC) Settle(peer.SettleArgs, *int) error { return nil }
+
 func (m *MessageRPC) DelPrivate(string, *int) error { return nil }
 
 func (m *MessageRPC) Ping(int, *int) error {

@@ -157,8 +157,12 @@ func TestAllCalls(t *testing.T) {
 	ctx := t.Context()
 	_, read := d.Read(ctx, peer.ReadArgs{Items: []peer.ReadItem{{Key: "k"}}})
 	state, check := d.TokenCheck(ctx, peer.TokenArgs{Key: "k"})
-	if err := errors.Join(read, check, d.TokenAdd(ctx, peer.TokenArgs{Key: "k"}), d.Delete(ctx, "k")); err != nil {
+	keys, pending := d.Pending(ctx, 10)
+	if err := errors.Join(read, check, pending, d.Settle(ctx, keys), d.TokenAdd(ctx, peer.TokenArgs{Key: "k"}), d.Delete(ctx, "k")); err != nil {
 		t.Error(err)
+	}
+	if len(keys) != 1 {
+		t.Errorf("Pending = %v, want one key", keys)
 	}
 	if state != peer.TokenLive {
 		t.Errorf("TokenCheck = %v, want %v", state, peer.TokenLive)

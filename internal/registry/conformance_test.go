@@ -56,6 +56,7 @@ func conformance(t *testing.T, start func(*testing.T) cluster) {
 		name string
 		run  func(*testing.T, cluster)
 	}{
+		{"the rules of the tree", testTree},
 		{"an empty registry is a state too", testEmpty},
 		{"comets and messages register", testRegister},
 		{"the standby takes over", testStandby},
@@ -71,6 +72,7 @@ func conformance(t *testing.T, start func(*testing.T) cluster) {
 		{"data that is not ours does not stop the watch", testForeignData},
 		{"run ends with its context and leaves the child", testRunEnds},
 		{"leave before run", testLeaveBeforeRun},
+		{"refresh makes the watch look", testRefresh},
 		{"a storm of changes coalesces", testStorm},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, start(t)) })
@@ -199,6 +201,59 @@ func weights(want map[string]int) func(Snapshot) error {
 		return nil
 	}
 }
+
+func testTree(t *testing.T, c cluster) {
+	_, b := c.open(t)
+	_, other := c.open(t)
+	ctx := t.Context()
+	at := func(name string) string { return path.Join(b.paths.Comet, name) }
+	if err := b.ensure(ctx, at("a/b")); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.ensure(ctx, at("a/b")); err != nil {
+		t.Errorf("ensure what exists = %v, want nil", err)
+	}
+	_, st, err := b.get(ctx, at("a"))
+	if err != nil || st.version != 0 || st.owner != 0 {
+		t.Fatalf("stat of a new znode = %+v, %v; want version 0 and no owner", st, err)
+	}
+	for _, step := range []struct {
+		name string
+		got  error
+		want error
+	}{
+		{"create what exists", b.create(ctx, at("a"), nil), zk.ErrNodeExists},
+		{"create below nothing", b.create(ctx, at("x/y"), nil), zk.ErrNoNode},
+		{"register below nothing", second(b.register(ctx, at("x"), nil)), zk.ErrNoNode},
+		{"set nothing", b.set(ctx, at("x"), nil, anyVersion), zk.ErrNoNode},
+		{"set with the version", b.set(ctx, at("a"), []byte("1"), 0), nil},
+		{"set with an old version", b.set(ctx, at("a"), []byte("2"), 0), zk.ErrBadVersion},
+		{"remove with an old version", b.remove(ctx, at("a/b"), 7), zk.ErrBadVersion},
+		{"remove a parent", b.remove(ctx, at("a"), 1), zk.ErrNotEmpty},
+		{"remove the child", b.remove(ctx, at("a/b"), 0), nil},
+		{"remove nothing", b.remove(ctx, at("a/b"), anyVersion), zk.ErrNoNode},
+	} {
+		if !errors.Is(step.got, step.want) {
+			t.Errorf("%s = %v, want %v", step.name, step.got, step.want)
+		}
+	}
+	one, err1 := b.register(ctx, at("a"), []byte("mine"))
+	two, err2 := other.register(ctx, at("a"), nil)
+	if err1 != nil || err2 != nil || len(one) != 10 || compareNames(one, two) >= 0 {
+		t.Fatalf("registered %q (%v), then %q (%v); want rising names of ten digits", one, err1, two, err2)
+	}
+	before := st
+	data, st, err := other.get(ctx, at("a/"+one))
+	if err != nil || string(data) != "mine" || st.owner != b.session() {
+		t.Errorf("the child = %q, %+v, %v; want its data, owned by %x", data, st, err, b.session())
+	}
+	_, st, err = b.get(ctx, at("a"))
+	if err != nil || st.version != 1 || st.mzxid <= before.mzxid || st.pzxid <= st.mzxid {
+		t.Errorf("stat = %+v, %v; was %+v: want version 1, both zxids risen, and the children changed last", st, err, before)
+	}
+}
+
+func second[A, B any](_ A, b B) B { return b }
 
 func testEmpty(t *testing.T, c cluster) {
 	s, _ := c.open(t)
@@ -555,6 +610,22 @@ func testLeaveBeforeRun(t *testing.T, c cluster) {
 	}
 	if _, _, err := b.get(t.Context(), m.parent); !errors.Is(err, zk.ErrNoNode) {
 		t.Errorf("the node: %v, want none", err)
+	}
+}
+
+func testRefresh(t *testing.T, c cluster) {
+	s, _ := c.open(t)
+	v := observe(t, s)
+	v.until(weights(map[string]int{}))
+	for range 10 { // more than the looks that the creation of the roots causes
+		_, before := v.get()
+		s.Refresh()
+		testenv.Eventually(t, patience, func() error {
+			if _, calls := v.get(); calls == before {
+				return errors.New("no further look")
+			}
+			return nil
+		})
 	}
 }
 

@@ -178,3 +178,29 @@ func (away) session() int64 { return 0 }
 func (away) children(context.Context, string) ([]string, stat, error) {
 	return nil, stat{}, errAway
 }
+
+func TestMine(t *testing.T) {
+	addr := func(a ...string) Info { return Info{RPC: a} }
+	for _, c := range []struct {
+		name  string
+		own   Info
+		child Child
+		want  bool
+	}{
+		{"its addresses", addr("a:1", "b:1"), Child{"9", addr("a:1", "b:1")}, true},
+		{"other addresses, though its name, which a wiped ZooKeeper gives again", addr("a:1"), Child{"5", addr("b:1")}, false},
+		{"one of its addresses", addr("a:1", "b:1"), Child{"5", addr("a:1")}, false},
+		{"no addresses, its name", addr("a:1"), Child{"5", addr()}, true},
+		{"no addresses, another name", addr("a:1"), Child{"6", addr()}, false},
+		{"it has no addresses yet", addr(), Child{"6", addr("a:1")}, false},
+		{"nothing", addr(), Child{}, false},
+	} {
+		m := NewMemory().JoinComet("node1", c.own)
+		if c.name != "nothing" {
+			m.setName("5")
+		}
+		if got := m.Mine(c.child); got != c.want {
+			t.Errorf("%s: Mine(%+v) = %v, want %v", c.name, c.child, got, c.want)
+		}
+	}
+}
