@@ -7,6 +7,7 @@
 # ports of the services and the second Redis as a second shard.
 #
 #   RUN_DIR         ./run   data, logs, pid files, configuration
+#   BIN             ./bin   the daemons; built where they are missing
 #   PORT_SHIFT      0       added to the ports in conf/
 #   SECOND_SHIFT    200     added once more for the second comet, web, message
 #   ZOOKEEPER_PORT, REDIS1_PORT, REDIS2_PORT   as for services.sh
@@ -19,6 +20,7 @@ export RUN_DIR=${RUN_DIR:-run}
 export ZOOKEEPER_PORT=${ZOOKEEPER_PORT:-2181}
 export REDIS1_PORT=${REDIS1_PORT:-6379}
 export REDIS2_PORT=${REDIS2_PORT:-6380}
+BIN=${BIN:-bin}
 PORT_SHIFT=${PORT_SHIFT:-0}
 SECOND_SHIFT=${SECOND_SHIFT:-200}
 . scripts/process.sh
@@ -65,7 +67,7 @@ up_daemon() {
       die "port $(port "$name" $key), wanted for $name, is taken by another program; stop it, or move all ports: PORT_SHIFT=1000 $0 up"
     fi
   done
-  launch "$name" "bin/${name%?}" -c "$RUN_DIR/conf/$name.toml"
+  launch "$name" "$BIN/${name%?}" -c "$RUN_DIR/conf/$name.toml"
 }
 
 status() {
@@ -85,7 +87,7 @@ status() {
 case "${1:-}" in
   up)
     for daemon in comet web message gopush; do
-      [ -x "bin/$daemon" ] || { make build; break; }
+      [ -x "$BIN/$daemon" ] || { make build; BIN=bin; break; }
     done
     scripts/services.sh up
     mkdir -p "$RUN_DIR/conf"
@@ -95,9 +97,9 @@ case "${1:-}" in
     cat <<EOF
 
 Try it:
-  bin/gopush nodes --admin http://localhost:$(port web1 admin)
-  bin/gopush sub alice --web http://localhost:$(port web1 http)
-  bin/gopush push alice '{"hello":"cluster"}' --admin http://localhost:$(port web2 admin)
+  $BIN/gopush nodes --admin http://localhost:$(port web1 admin)
+  $BIN/gopush sub alice --web http://localhost:$(port web1 http)
+  $BIN/gopush push alice '{"hello":"cluster"}' --admin http://localhost:$(port web2 admin)
 EOF
     ;;
   down)
@@ -109,5 +111,5 @@ EOF
     [ -e "$RUN_DIR/conf/web2.toml" ] || die "never started here; $0 up starts it"
     status
     ;;
-  *) sed -n '2,16s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,17s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -45,6 +45,7 @@ var forTests = map[string]int{
 	"internal/e2e":     6, // whole clusters, and clients of all kinds
 	"conf":             6, // its examples against the daemons' defaults
 	"docs":             6, // its tables against the daemons' keys
+	"scripts":          0, // starts clusters as people do
 }
 
 // thirdParty says for each module that is not ours who may import it. One that
