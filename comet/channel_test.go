@@ -494,3 +494,22 @@ func TestSyncHandsOutWhatWasSavedElsewhere(t *testing.T) {
 		wantBodies(t, early, "1")
 	})
 }
+
+func TestMidsFollowWhatACatchUpHasShown(t *testing.T) {
+	bubble(t, func(c *Config) { c.Channel.MsgBuf = 3 }, func(t *testing.T, r *rig) {
+		sess, sock := r.join("k", nil)
+		var want []string
+		for i := range 6 {
+			r.mustPush("k", fmt.Sprint(i), true)
+			want = append(want, fmt.Sprint(i))
+		}
+		r.msgs.direct("k", "6", "web1") // nobody tells: the catch-up meets it
+		time.Sleep(2 * time.Second)
+		r.mustPush("k", "7", false)
+		synctest.Wait()
+		if sess.ended() {
+			t.Errorf("session ended: %v", sess.reason())
+		}
+		wantBodies(t, sock, append(want, "6", "7")...)
+	})
+}
