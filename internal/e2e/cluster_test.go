@@ -74,11 +74,7 @@ func prepare(t testing.TB, o options) *cluster {
 	if o.nodes == nil { // an empty list is a cluster without comets
 		o.nodes = []string{"node1"}
 	}
-	c := &cluster{t: t, http: &http.Client{
-		Timeout:   10 * time.Second,
-		Transport: &http.Transport{MaxIdleConnsPerHost: 64},
-	}}
-	t.Cleanup(c.http.CloseIdleConnections)
+	c := &cluster{t: t, http: newHTTPClient(t)}
 	c.zk = testenv.ZooKeeper(t)
 	zookeeper := c.zk.Addr()
 	if o.proxied {
@@ -107,6 +103,13 @@ func prepare(t testing.TB, o options) *cluster {
 		c.webs = append(c.webs, newDaemon(t, "web", i, common.with(settings{"zookeeper.migrate.path": migratePath}, o.web)))
 	}
 	t.Cleanup(c.searchLogs)
+	return c
+}
+
+// newHTTPClient returns a client that keeps its connections, as a back-end does.
+func newHTTPClient(t testing.TB) *http.Client {
+	c := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	t.Cleanup(c.CloseIdleConnections)
 	return c
 }
 
