@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -82,19 +81,15 @@ func (s *standalone) command(args ...string) []string {
 }
 
 // gopush runs a gopush command to its end and wants exit code 0. It returns
-// standard output.
+// what it printed.
 func (s *standalone) gopush(args ...string) string {
 	s.t.Helper()
-	argv := s.command(args...)
-	c := exec.Command(argv[0], argv[1:]...)
-	c.Env = append(os.Environ(), s.env...)
-	var stderr bytes.Buffer
-	c.Stderr = &stderr
-	out, err := c.Output()
-	if err != nil {
-		s.t.Fatalf("gopush %q: %v\n%s%s", args, err, out, stderr.Bytes())
+	p := testenv.Command{Name: "gopush", Args: s.command(args...), Env: s.env}.New(s.t)
+	p.Launch()
+	if code := p.WaitExit(patience); code != 0 {
+		s.t.Fatalf("gopush %q: exit code %d\n%s", args, code, p.Output())
 	}
-	return string(out)
+	return p.Output()
 }
 
 // TestStandalone does what the README shows, and then loses its process.

@@ -16,6 +16,10 @@ const (
 	readyTimeout = 30 * time.Second // the machine may be busy: a JVM under load takes its time
 	exitTimeout  = 20 * time.Second
 	shownOutput  = 16 << 10 // bytes of a process's output that a failed test prints
+
+	// A program with the race detector sleeps for a second before it exits, so
+	// that others may still report. This long is enough for most.
+	raceExit = "GORACE=atexit_sleep_ms=20"
 )
 
 // Command is a program that a test runs.
@@ -92,7 +96,7 @@ func (p *Process) launch() (*run, error) {
 		return nil, err
 	}
 	c := exec.Command(p.cmd.Args[0], p.cmd.Args[1:]...)
-	c.Dir, c.Env = p.cmd.Dir, append(os.Environ(), p.cmd.Env...)
+	c.Dir, c.Env = p.cmd.Dir, append(append(os.Environ(), raceExit), p.cmd.Env...)
 	c.Stdout, c.Stderr = out, out
 	// Should this test binary die, the kernel kills the process (Pdeathsig).
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
