@@ -81,7 +81,11 @@ func (l *ledger) check(c *cluster) {
 		keys[k] = true
 	}
 	for key := range keys {
-		kept := c.mustFetch(key, 0)
+		var kept []message
+		testenv.Eventually(c.t, 15*time.Second, func() (err error) { // a fault may just be over
+			kept, err = c.fetch(c.webs[0], key, 0)
+			return err
+		})
 		if err := rising(kept); err != nil {
 			c.t.Errorf("%s: %v", key, err)
 		}
