@@ -46,6 +46,7 @@ type Deps struct {
 	Ring     Ring
 	Messages Messages
 	Join     func(registry.Info) Member // called once, with the addresses to advertise
+	Trust    *rpcnet.Trust              // who may call; nil: this machine
 	Now      func() time.Time           // the clock of mids; nil: time.Now
 }
 
@@ -79,16 +80,12 @@ func New(cfg Config, deps Deps) (_ *Server, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	secret, err := cfg.RPC.Secret()
-	if err != nil {
-		return nil, err
-	}
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
 	s := &Server{
 		deps:     deps,
-		rpc:      rpcnet.NewServer(rpcnet.ServerOptions{Secret: secret.Bytes(), Allow: cfg.RPC.Networks()}),
+		rpc:      rpcnet.NewServer(rpcnet.ServerOptions{Trust: deps.Trust}),
 		lanes:    newLanes(deps.Messages),
 		tokens:   newTokens(deps.Messages),
 		greeting: make(map[net.Conn]struct{}),
@@ -193,6 +190,7 @@ func (s *Server) Reload(cfg Config) []string {
 	next.Channel.MsgBuf = cfg.Channel.MsgBuf
 	next.Channel.Auth = cfg.Channel.Auth
 	next.WebSocket.Origins = cfg.WebSocket.Origins
+	next.RPC.Trust = cfg.RPC.Trust // whoever made it follows the file
 	next.Outbuf, next.Legacy, next.Migrate, next.Drain, next.Log = cfg.Outbuf, cfg.Legacy, cfg.Migrate, cfg.Drain, cfg.Log
 	s.cfg.Store(&next)
 	return config.Diff(next, cfg)

@@ -191,7 +191,7 @@ func (c Config) pepper() (config.Secret, error) {
 }
 
 // reloaded are the keys that a running daemon takes over from its file.
-var reloaded = []string{"log.v", "node.weight", "storage.store", "redis.store", "token.pepper_file"}
+var reloaded = []string{"log.v", "node.weight", "storage.store", "redis.store", "rpc.allow", "rpc.secret_file", "token.pepper_file"}
 
 // restart returns the keys that differ in next and want a restart.
 func (c Config) restart(next Config) []string {

@@ -37,6 +37,7 @@ type Member interface {
 // Deps is what message needs of the cluster.
 type Deps struct {
 	Member Member
+	Trust  *rpcnet.Trust    // who may call; nil: this machine
 	Now    func() time.Time // nil: time.Now
 }
 
@@ -67,10 +68,6 @@ func New(cfg Config, deps Deps) (_ *Server, err error) {
 	if now == nil {
 		now = time.Now
 	}
-	secret, err := cfg.RPC.Secret()
-	if err != nil {
-		return nil, fmt.Errorf("message: rpc.secret_file: %w", err)
-	}
 	pepper, err := cfg.pepper()
 	if err != nil {
 		return nil, fmt.Errorf("message: token.pepper_file: %w", err)
@@ -80,8 +77,8 @@ func New(cfg Config, deps Deps) (_ *Server, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if err := s.listen(); err != nil {
-		return nil, err
+	if s.listeners, s.told, err = config.Bind("rpc", cfg.RPC.Listen); err != nil {
+		return nil, fmt.Errorf("message: %w", err)
 	}
 	if s.shards, err = openShards(cfg, now); err != nil {
 		return nil, err
@@ -89,42 +86,14 @@ func New(cfg Config, deps Deps) (_ *Server, err error) {
 	s.service = &Service{shards: s.shards, timeout: cfg.RPC.Timeout.D(), now: now}
 	s.service.pepper.Store(&pepper)
 	s.rpc = rpcnet.NewServer(rpcnet.ServerOptions{
-		Secret: secret.Bytes(),
-		Allow:  cfg.RPC.Networks(),
-		Grace:  cfg.RPC.Timeout.D() + time.Second, // no call takes longer
+		Trust: deps.Trust,
+		Grace: cfg.RPC.Timeout.D() + time.Second, // no call takes longer
 	})
 	if err := s.rpc.Register("MessageRPC", s.service); err != nil {
 		return nil, err
 	}
 	s.member.Set(registry.Info{RPC: s.told, Weight: cfg.Node.Weight})
 	return s, nil
-}
-
-// listen binds rpc.bind and finds out what to tell others.
-func (s *Server) listen() error {
-	for _, addr := range s.cfg.RPC.Bind {
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			return fmt.Errorf("message: rpc.bind: %w", err)
-		}
-		s.listeners = append(s.listeners, l)
-	}
-	told, err := config.Advertise("rpc", s.cfg.RPC.Bind, s.cfg.RPC.Advertise, nil)
-	if err != nil {
-		return fmt.Errorf("message: %w", err)
-	}
-	for i, addr := range told {
-		host, port, err := net.SplitHostPort(addr)
-		if err == nil && port == "0" && i < len(s.listeners) {
-			_, port, err = net.SplitHostPort(s.listeners[i].Addr().String())
-			addr = net.JoinHostPort(host, port)
-		}
-		if err != nil {
-			return fmt.Errorf("message: rpc.advertise: %w", err)
-		}
-		s.told = append(s.told, addr)
-	}
-	return nil
 }
 
 // close closes what is open. What Run serves it closes itself.
@@ -181,9 +150,6 @@ func (s *Server) announce() {
 	glog.Infof("message: serving addr=%v told=%v storage=%s shards=%d", s.RPCAddrs(), s.told, s.cfg.Storage.Type, len(s.shards.all))
 	if s.cfg.Storage.Type == Redis && s.cfg.Token.PepperFile == "" {
 		glog.Warningf("message: token.pepper_file is not set: whoever reads the Redis can try out likely tokens")
-	}
-	if len(s.cfg.RPC.Allow) > 0 {
-		glog.Warningf("message: rpc.allow lets peers call without a secret networks=%v", s.cfg.RPC.Allow)
 	}
 }
 

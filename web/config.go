@@ -120,7 +120,7 @@ func (c Config) rules() (*rules, error) {
 
 // reloaded are the keys, and the tables of keys, that a running daemon takes
 // over. The log's detail is not ours to change, but whoever reads the file does.
-var reloaded = []string{"admin.allow", "admin.secret_file", "auth", "log.", "token."}
+var reloaded = []string{"admin.allow", "admin.secret_file", "auth", "log.", "rpc.allow", "rpc.secret_file", "token."}
 
 // restart returns the keys that differ in next and need a restart.
 func (c Config) restart(next Config) []string {

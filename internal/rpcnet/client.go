@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -21,12 +20,8 @@ var errClosed = errors.New("client closed")
 
 // ClientOptions says how to reach a daemon.
 type ClientOptions struct {
-	// Secret is what both ends must know. Empty: no handshake, and only
-	// loopback addresses and those in Plain are called.
-	Secret []byte
-	// Plain are the networks where a peer that hangs up on the handshake (an
-	// old daemon) is called without.
-	Plain []netip.Prefix
+	// Trust is the secret, and who is called without; nil: none, and loopback.
+	Trust *Trust
 	// Timeout is how long a dial with its handshake, a peer that takes no
 	// bytes, or one that answers nothing is waited for; 0: 2 s.
 	Timeout time.Duration
@@ -209,7 +204,7 @@ func (c *Client) backOff(err error) {
 	c.retryAt = time.Now().Add(c.pause.Next())
 }
 
-// dial connects and makes the handshake. A peer in Plain that hangs up on it
+// dial connects and makes the handshake. A trusted peer that hangs up on it
 // is called without.
 func (c *Client) dial() (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(c.stop, c.opts.Timeout)
@@ -218,8 +213,9 @@ func (c *Client) dial() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(c.opts.Secret) == 0 {
-		if mayGoWithout(conn.RemoteAddr(), c.opts.Plain, true) {
+	trust := c.opts.Trust.load()
+	if len(trust.secret) == 0 {
+		if mayGoWithout(conn.RemoteAddr(), trust.plain, true) {
 			return conn, nil
 		}
 		conn.Close()
@@ -228,7 +224,7 @@ func (c *Client) dial() (net.Conn, error) {
 	deadline, _ := ctx.Deadline()
 	conn.SetDeadline(deadline)
 	hangUp := context.AfterFunc(ctx, func() { conn.Close() })
-	err = offer(conn, c.opts.Secret)
+	err = offer(conn, trust.secret)
 	if !hangUp() && err == nil {
 		err = ctx.Err()
 	}
@@ -237,7 +233,7 @@ func (c *Client) dial() (net.Conn, error) {
 		return conn, nil
 	}
 	conn.Close()
-	if ctx.Err() == nil && errors.Is(err, errHungUp) && mayGoWithout(conn.RemoteAddr(), c.opts.Plain, false) {
+	if ctx.Err() == nil && errors.Is(err, errHungUp) && mayGoWithout(conn.RemoteAddr(), trust.plain, false) {
 		return c.dialTCP(ctx)
 	}
 	return nil, err

@@ -33,7 +33,7 @@ func TestErrorsTellTheTruthWhenConnectionsAreCut(t *testing.T) {
 	const seed, callers, calls = 1, 8, 150
 	t.Logf("seed %d", seed)
 	ledger := &Ledger{seen: make(map[string]int)}
-	s := NewServer(ServerOptions{Secret: []byte("s")})
+	s := NewServer(ServerOptions{Trust: NewTrust([]byte("s"), nil)})
 	if err := s.Register("Ledger", ledger); err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestErrorsTellTheTruthWhenConnectionsAreCut(t *testing.T) {
 		mu.Unlock()
 		relay(ctx, conn, l.Addr().String(), up, down)
 	})
-	c := NewClient(addr, ClientOptions{Secret: []byte("s"), Retry: time.Millisecond})
+	c := NewClient(addr, ClientOptions{Trust: NewTrust([]byte("s"), nil), Retry: time.Millisecond})
 
 	results := make([]map[string]error, callers)
 	var wg sync.WaitGroup

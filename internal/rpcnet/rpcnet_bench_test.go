@@ -14,9 +14,9 @@ import (
 func BenchmarkCall(b *testing.B) {
 	for _, callers := range []int{1, 8, 64} {
 		b.Run(fmt.Sprintf("stock=false/callers=%d", callers), func(b *testing.B) {
-			addr, stop := serve(b, ServerOptions{Secret: []byte("s")}, newEcho())
+			addr, stop := serve(b, ServerOptions{Trust: NewTrust([]byte("s"), nil)}, newEcho())
 			defer stop()
-			c := NewClient(addr, ClientOptions{Secret: []byte("s")})
+			c := NewClient(addr, ClientOptions{Trust: NewTrust([]byte("s"), nil)})
 			defer c.Close()
 			bench(b, callers, func(args EchoArgs, reply *EchoReply) error {
 				return c.Call(context.Background(), "Echo.Say", args, reply)

@@ -122,15 +122,15 @@ func TestHandshake(t *testing.T) {
 		client ClientOptions
 		want   error // nil, ErrNotSent, or ErrLost
 	}{
-		{"same secret", ServerOptions{Secret: secret}, ClientOptions{Secret: secret}, nil},
-		{"another secret", ServerOptions{Secret: secret}, ClientOptions{Secret: other}, ErrNotSent},
-		{"another secret on an allowed network", ServerOptions{Secret: secret, Allow: loopback}, ClientOptions{Secret: other, Plain: loopback}, ErrNotSent},
+		{"same secret", ServerOptions{Trust: NewTrust(secret, nil)}, ClientOptions{Trust: NewTrust(secret, nil)}, nil},
+		{"another secret", ServerOptions{Trust: NewTrust(secret, nil)}, ClientOptions{Trust: NewTrust(other, nil)}, ErrNotSent},
+		{"another secret on an allowed network", ServerOptions{Trust: NewTrust(secret, loopback)}, ClientOptions{Trust: NewTrust(other, loopback)}, ErrNotSent},
 		{"no secrets, loopback", ServerOptions{}, ClientOptions{}, nil},
-		{"caller has none", ServerOptions{Secret: secret}, ClientOptions{}, ErrLost},
-		{"caller has none but is allowed", ServerOptions{Secret: secret, Allow: loopback}, ClientOptions{}, nil},
-		{"server has none", ServerOptions{}, ClientOptions{Secret: secret}, ErrNotSent},
-		{"server has none but may be plain", ServerOptions{}, ClientOptions{Secret: secret, Plain: loopback}, nil},
-		{"allowed peers may still use the secret", ServerOptions{Secret: secret, Allow: loopback}, ClientOptions{Secret: secret, Plain: loopback}, nil},
+		{"caller has none", ServerOptions{Trust: NewTrust(secret, nil)}, ClientOptions{}, ErrLost},
+		{"caller has none but is allowed", ServerOptions{Trust: NewTrust(secret, loopback)}, ClientOptions{}, nil},
+		{"server has none", ServerOptions{}, ClientOptions{Trust: NewTrust(secret, nil)}, ErrNotSent},
+		{"server has none but may be plain", ServerOptions{}, ClientOptions{Trust: NewTrust(secret, loopback)}, nil},
+		{"allowed peers may still use the secret", ServerOptions{Trust: NewTrust(secret, loopback)}, ClientOptions{Trust: NewTrust(secret, loopback)}, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -188,7 +188,7 @@ func (oldEcho) Say(args *OldArgs, reply *OldReply) error {
 }
 
 func TestStockClientCallsOurServer(t *testing.T) {
-	old, err := rpc.Dial("tcp", start(t, ServerOptions{Secret: []byte("s"), Allow: loopback}, newEcho()))
+	old, err := rpc.Dial("tcp", start(t, ServerOptions{Trust: NewTrust([]byte("s"), loopback)}, newEcho()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +232,7 @@ func serveStock(t testing.TB) (addr string, stop func()) {
 }
 
 func TestOurClientCallsStockServer(t *testing.T) {
-	for _, opts := range []ClientOptions{{}, {Secret: []byte("s"), Plain: loopback}} {
+	for _, opts := range []ClientOptions{{}, {Trust: NewTrust([]byte("s"), loopback)}} {
 		addr, stop := serveStock(t)
 		c := NewClient(addr, opts)
 		var reply EchoReply
@@ -274,7 +274,7 @@ func TestPanicEndsTheCallOnly(t *testing.T) {
 }
 
 func TestManyCallsAtOnce(t *testing.T) {
-	c := dialer(t, start(t, ServerOptions{Secret: []byte("s")}, newEcho()), ClientOptions{Secret: []byte("s")})
+	c := dialer(t, start(t, ServerOptions{Trust: NewTrust([]byte("s"), nil)}, newEcho()), ClientOptions{Trust: NewTrust([]byte("s"), nil)})
 	ctx := within(t, time.Minute)
 	var wg sync.WaitGroup
 	for i := range 64 {

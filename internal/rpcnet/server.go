@@ -32,11 +32,8 @@ const (
 
 // ServerOptions says who may call and how much.
 type ServerOptions struct {
-	// Secret is what callers must know. Empty: there is no handshake, and only
-	// loopback peers and those in Allow may call.
-	Secret []byte
-	// Allow are the networks whose peers may call without a secret.
-	Allow []netip.Prefix
+	// Trust is the secret, and who may call without; nil: none, and loopback.
+	Trust *Trust
 	// MaxRequest bounds one call in bytes; 0: 32 MiB. A peer that announces
 	// more is disconnected.
 	MaxRequest int64
@@ -97,8 +94,8 @@ func callable(m reflect.Type) bool {
 // calls finish for at most Grace, closes the connections and returns nil once
 // the last handler has returned. It may run for several listeners at a time.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	if len(s.opts.Allow) > 0 {
-		glog.Warningf("rpcnet: peers may call without a secret addr=%s allow=%v", l.Addr(), s.opts.Allow)
+	if plain := s.opts.Trust.load().plain; len(plain) > 0 {
+		glog.Warningf("rpcnet: peers may call without a secret addr=%s allow=%v", l.Addr(), plain)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -166,7 +163,8 @@ func (s *Server) serve(ctx, over context.Context, conn net.Conn) {
 
 // admit decides whether the peer may call. It leaves r at the first frame.
 func (s *Server) admit(conn net.Conn, r *bufio.Reader) error {
-	plain := mayGoWithout(conn.RemoteAddr(), s.opts.Allow, len(s.opts.Secret) == 0)
+	trust := s.opts.Trust.load()
+	plain := mayGoWithout(conn.RemoteAddr(), trust.plain, len(trust.secret) == 0)
 	if !plain { // others may connect early and call late
 		conn.SetDeadline(time.Now().Add(handshakeTimeout))
 	}
@@ -178,11 +176,11 @@ func (s *Server) admit(conn net.Conn, r *bufio.Reader) error {
 		return nil
 	case first[0] != magic[0]:
 		return errNoSecret
-	case len(s.opts.Secret) == 0:
+	case len(trust.secret) == 0:
 		return errNoneHere
 	}
 	conn.SetDeadline(time.Now().Add(handshakeTimeout))
-	return answer(r, conn, s.opts.Secret)
+	return answer(r, conn, trust.secret)
 }
 
 // mayGoWithout reports whether a peer needs no secret: one in allow, and where

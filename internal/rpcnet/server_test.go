@@ -61,7 +61,7 @@ func TestServeClosesWhatOutlivesTheGrace(t *testing.T) {
 
 func TestStrangerIsGivenUpOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := NewServer(ServerOptions{Secret: []byte("s")})
+		s := NewServer(ServerOptions{Trust: NewTrust([]byte("s"), nil)})
 		for _, sends := range []string{"", magic, magic + strings.Repeat("n", nonceSize)} {
 			client, server := net.Pipe()
 			start := time.Now()
@@ -253,7 +253,7 @@ func FuzzServe(f *testing.F) {
 	f.Fuzz(func(t *testing.T, sent []byte, secret bool) {
 		opts := ServerOptions{MaxRequest: 64 << 10}
 		if secret {
-			opts.Secret = []byte("s")
+			opts.Trust = NewTrust([]byte("s"), nil)
 		}
 		s := NewServer(opts)
 		e := newEcho()

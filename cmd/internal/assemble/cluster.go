@@ -3,6 +3,7 @@ package assemble
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"gopush-cluster/internal/config"
 	"gopush-cluster/internal/directory"
@@ -26,24 +27,44 @@ func dial(z config.ZooKeeper, cometPath, messagePath string) *registry.ZooKeeper
 	})
 }
 
-// newDirectory returns the directory of a daemon that calls others.
-func newDirectory(c cluster, self directory.Self, calls config.Calls, trust config.Trust) (*directory.Directory, error) {
-	secret, err := trust.Secret()
+// newTrust returns what the calls of a daemon go by.
+func newTrust(c config.Trust) (*rpcnet.Trust, error) {
+	secret, err := c.Secret()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("rpc.secret_file: %w", err)
 	}
+	return rpcnet.NewTrust(secret.Bytes(), c.Networks()), nil
+}
+
+// trusting makes apply take over the secret and the networks of a file as well:
+// all of it, or nothing.
+func trusting[C any](trust *rpcnet.Trust, of func(C) config.Trust, apply func(C) ([]string, error)) func(C) ([]string, error) {
+	return func(cfg C) ([]string, error) {
+		secret, err := of(cfg).Secret()
+		if err != nil {
+			return nil, fmt.Errorf("rpc.secret_file: %w", err)
+		}
+		restart, err := apply(cfg)
+		if err == nil {
+			trust.Set(secret.Bytes(), of(cfg).Networks())
+		}
+		return restart, err
+	}
+}
+
+// newDirectory returns the directory of a daemon that calls others.
+func newDirectory(c cluster, self directory.Self, calls config.Calls, trust *rpcnet.Trust) *directory.Directory {
 	return directory.New(directory.Options{
 		Registry: c,
 		Self:     self,
 		Client: rpcnet.ClientOptions{
-			Secret:  secret.Bytes(),
-			Plain:   trust.Networks(),
+			Trust:   trust,
 			Timeout: calls.Timeout.D(),
 			Retry:   calls.Retry.D(),
 		},
 		Ping:    calls.Ping.D(),
 		Timeout: calls.Timeout.D(),
-	}), nil
+	})
 }
 
 // errUnregistered is why a daemon that others cannot find yet is not ready.

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"gopush-cluster/comet"
+	"gopush-cluster/internal/config"
 	"gopush-cluster/internal/daemon"
 	"gopush-cluster/internal/registry"
 )
@@ -34,17 +35,20 @@ type cometUnit struct {
 	*comet.Server
 	layers []layer
 	ready  func(context.Context) error
+	reload func(comet.Config) ([]string, error)
 }
 
 func newComet(cfg comet.Config, c cluster) (*cometUnit, error) {
 	member := c.JoinComet(cfg.ZooKeeper.Comet.Node, registry.Info{Weight: cfg.ZooKeeper.Comet.Weight})
-	dir, err := newDirectory(c, member, cfg.RPC.Calls, cfg.RPC.Trust)
+	trust, err := newTrust(cfg.RPC.Trust)
 	if err != nil {
 		return nil, err
 	}
+	dir := newDirectory(c, member, cfg.RPC.Calls, trust)
 	server, err := comet.New(cfg, comet.Deps{
 		Ring:     dir,
 		Messages: dir.Messages,
+		Trust:    trust,
 		Join: func(i registry.Info) comet.Member {
 			member.Set(i)
 			return member
@@ -63,7 +67,7 @@ func newComet(cfg comet.Config, c cluster) (*cometUnit, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &cometUnit{server, []layer{o.Run, dir.Run, server.Run}, ready}, nil
+	reload := trusting(trust, func(c comet.Config) config.Trust { return c.RPC.Trust },
+		func(c comet.Config) ([]string, error) { return server.Reload(c), nil })
+	return &cometUnit{server, []layer{o.Run, dir.Run, server.Run}, ready, reload}, nil
 }
-
-func (c *cometUnit) reload(cfg comet.Config) ([]string, error) { return c.Reload(cfg), nil }

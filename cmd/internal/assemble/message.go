@@ -3,6 +3,7 @@ package assemble
 import (
 	"context"
 
+	"gopush-cluster/internal/config"
 	"gopush-cluster/internal/daemon"
 	"gopush-cluster/internal/registry"
 	"gopush-cluster/message"
@@ -24,7 +25,7 @@ func Message(ctx context.Context, path string, reload <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
-	again := reloading("message", path, reload, LoadMessage, m.Reload, func(c message.Config) int { return c.Log.V })
+	again := reloading("message", path, reload, LoadMessage, m.reload, func(c message.Config) int { return c.Log.V })
 	return stack(ctx, append([]layer{again}, m.layers...)...)
 }
 
@@ -32,11 +33,16 @@ func Message(ctx context.Context, path string, reload <-chan struct{}) error {
 type messageUnit struct {
 	*message.Server
 	layers []layer
+	reload func(message.Config) ([]string, error)
 }
 
 func newMessage(cfg message.Config, c cluster) (*messageUnit, error) {
 	member := c.JoinMessage(registry.Info{Weight: cfg.Node.Weight})
-	server, err := message.New(cfg, message.Deps{Member: member})
+	trust, err := newTrust(cfg.RPC.Trust)
+	if err != nil {
+		return nil, err
+	}
+	server, err := message.New(cfg, message.Deps{Member: member, Trust: trust})
 	if err != nil {
 		return nil, err
 	}
@@ -44,5 +50,6 @@ func newMessage(cfg message.Config, c cluster) (*messageUnit, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &messageUnit{server, []layer{o.Run, server.Run}}, nil
+	reload := trusting(trust, func(c message.Config) config.Trust { return c.RPC.Trust }, server.Reload)
+	return &messageUnit{server, []layer{o.Run, server.Run}, reload}, nil
 }

@@ -109,8 +109,8 @@ func Standalone(ctx context.Context, path, data string, reload <-chan struct{}, 
 			name  string
 			apply func() ([]string, error)
 		}{
-			{"web", func() ([]string, error) { return w.Reload(next.Web) }},
-			{"message", func() ([]string, error) { return m.Reload(next.Message) }},
+			{"web", func() ([]string, error) { return w.reload(next.Web) }},
+			{"message", func() ([]string, error) { return m.reload(next.Message) }},
 			{"comet", func() ([]string, error) { return c.reload(next.Comet) }},
 		} {
 			keys, err := part.apply()

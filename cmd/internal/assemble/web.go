@@ -3,6 +3,7 @@ package assemble
 import (
 	"context"
 
+	"gopush-cluster/internal/config"
 	"gopush-cluster/internal/daemon"
 	"gopush-cluster/internal/directory"
 	"gopush-cluster/web"
@@ -24,7 +25,7 @@ func Web(ctx context.Context, path string, reload <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
-	again := reloading("web", path, reload, LoadWeb, w.Reload, func(c web.Config) int { return c.Log.V })
+	again := reloading("web", path, reload, LoadWeb, w.reload, func(c web.Config) int { return c.Log.V })
 	return stack(ctx, append([]layer{again}, w.layers...)...)
 }
 
@@ -33,13 +34,15 @@ type webUnit struct {
 	*web.Server
 	directory *directory.Directory
 	layers    []layer
+	reload    func(web.Config) ([]string, error)
 }
 
 func newWeb(cfg web.Config, c cluster) (*webUnit, error) {
-	dir, err := newDirectory(c, nil, cfg.RPC.Calls, cfg.RPC.Trust)
+	trust, err := newTrust(cfg.RPC.Trust)
 	if err != nil {
 		return nil, err
 	}
+	dir := newDirectory(c, nil, cfg.RPC.Calls, trust)
 	server, err := web.New(cfg, web.Deps{
 		Directory: dir,
 		Messages:  dir.Messages,
@@ -52,7 +55,8 @@ func newWeb(cfg web.Config, c cluster) (*webUnit, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &webUnit{server, dir, []layer{o.Run, dir.Run, server.Run}}, nil
+	reload := trusting(trust, func(c web.Config) config.Trust { return c.RPC.Trust }, server.Reload)
+	return &webUnit{server, dir, []layer{o.Run, dir.Run, server.Run}, reload}, nil
 }
 
 // ring returns the nodes as web shows them.
