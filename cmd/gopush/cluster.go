@@ -10,25 +10,38 @@ import (
 	"gopush-cluster/web/client"
 )
 
-// call runs f with a client of web and within --timeout, and explains what goes
-// wrong.
-func (a *app) call(ctx context.Context, f func(context.Context, *client.Client) error) error {
+// client returns a client of web; the caller closes it.
+func (a *app) client() (*client.Client, error) {
 	o := client.Options{Web: a.web, Admin: a.admin}
 	if a.secretFile != "" {
 		secret, err := config.ReadSecret(a.secretFile)
 		if err != nil {
-			return usagef("--secret-file: %w", err)
+			return nil, usagef("--secret-file: %w", err)
 		}
 		o.Secret = secret.Bytes()
 	}
 	c, err := client.New(o)
 	if err != nil {
-		return usagef("--web or --admin: %w", err)
+		return nil, usagef("--web or --admin: %w", err)
+	}
+	return c, nil
+}
+
+// ask makes one call within --timeout and explains what goes wrong.
+func (a *app) ask(ctx context.Context, call func(context.Context, *client.Client) error) error {
+	c, err := a.client()
+	if err != nil {
+		return err
 	}
 	defer c.Close()
+	return a.within(ctx, func(ctx context.Context) error { return call(ctx, c) })
+}
+
+// within gives a call --timeout and explains what goes wrong.
+func (a *app) within(ctx context.Context, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
-	return a.explain(f(ctx, c))
+	return a.explain(call(ctx))
 }
 
 // explain adds to an error of web what somebody at a terminal can do about it.

@@ -20,7 +20,7 @@ stand by for it, and where clients and daemons reach it.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var nodes []client.Node
-			err := a.call(c.Context(), func(ctx context.Context, c *client.Client) (err error) {
+			err := a.ask(c.Context(), func(ctx context.Context, c *client.Client) (err error) {
 				nodes, err = c.Nodes(ctx)
 				return err
 			})

@@ -23,7 +23,7 @@ changes nothing: they stay until they expire or newer ones push them out.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			key := args[0]
 			var stored []client.Message
-			err := a.call(c.Context(), func(ctx context.Context, c *client.Client) (err error) {
+			err := a.ask(c.Context(), func(ctx context.Context, c *client.Client) (err error) {
 				stored, err = c.Messages(ctx, key, 0, token)
 				return err
 			})

@@ -59,8 +59,13 @@ func (p *push) run(ctx context.Context, keys, args []string) error {
 	if err != nil {
 		return err
 	}
+	c, err := p.app.client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
 	for i, m := range messages {
-		if err := p.one(ctx, keys, m); err != nil {
+		if err := p.one(ctx, c, keys, m); err != nil {
 			if len(messages) > 1 {
 				err = fmt.Errorf("message %d of %d: %w", i+1, len(messages), err)
 			}
@@ -75,9 +80,9 @@ func (p *push) run(ctx context.Context, keys, args []string) error {
 }
 
 // one pushes one message to all keys.
-func (p *push) one(ctx context.Context, keys []string, message json.RawMessage) error {
+func (p *push) one(ctx context.Context, c *client.Client, keys []string, message json.RawMessage) error {
 	var failed []string
-	err := p.app.call(ctx, func(ctx context.Context, c *client.Client) (err error) {
+	err := p.app.within(ctx, func(ctx context.Context) (err error) {
 		if len(keys) == 1 {
 			return c.PushPrivate(ctx, keys[0], message, p.expire)
 		}

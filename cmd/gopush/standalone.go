@@ -46,6 +46,10 @@ it again.`,
 			reload := make(chan struct{})
 			hangups.Go(func() { onHangup(ctx, reload) })
 			return explainStart(assemble.Standalone(ctx, file, data, reload, func(at assemble.Addresses) {
+				if a.output.json {
+					_ = printJSON(a.out, at) // whoever started it has gone; it serves all the same
+					return
+				}
 				fmt.Fprint(a.out, welcome(os.Args[0], data, at))
 			}))
 		},

@@ -43,7 +43,7 @@ again renews it.`,
 			if expire < 0 || expire%time.Second != 0 || c.Flags().Changed("expire") && expire == 0 {
 				return usagef("--expire = %s: want whole seconds, 1s or more", expire)
 			}
-			err := a.call(c.Context(), func(ctx context.Context, c *client.Client) error {
+			err := a.ask(c.Context(), func(ctx context.Context, c *client.Client) error {
 				return c.TokenAdd(ctx, key, token, expire)
 			})
 			switch {

@@ -75,7 +75,12 @@ func (c StandaloneConfig) verbosity() int {
 }
 
 // Addresses are where a standalone is reached.
-type Addresses struct{ HTTP, Admin, TCP, WebSocket []string }
+type Addresses struct {
+	HTTP      []string `json:"http"`  // web's http.bind
+	Admin     []string `json:"admin"` // web's admin.bind
+	TCP       []string `json:"tcp"`   // comet's, as clients are told
+	WebSocket []string `json:"websocket"`
+}
 
 // Standalone runs the three daemons in this process until ctx ends, and calls
 // ready once a push to any key would be stored and delivered. A value from
@@ -129,7 +134,8 @@ func Standalone(ctx context.Context, path, data string, reload <-chan struct{}, 
 	layers = append(layers, w.layers...)
 	layers = append(layers, func(ctx context.Context) error {
 		if err := allReady(ctx, m, c, w); err == nil {
-			ready(Addresses{w.HTTPAddrs(), w.AdminAddrs(), c.Info().TCP, c.Info().WS})
+			info := c.Info()
+			ready(Addresses{HTTP: w.HTTPAddrs(), Admin: w.AdminAddrs(), TCP: info.TCP, WebSocket: info.WS})
 		}
 		<-ctx.Done()
 		return nil
