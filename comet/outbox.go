@@ -156,8 +156,12 @@ func (o *outbox) finish(why reason, frame []byte) {
 	o.flush()
 }
 
-// lingerTime is how long a client may take to close its end after ours.
-const lingerTime = time.Second
+// lingerTime is how long a client may take to close its end after ours, and
+// lingerBytes what it may send meanwhile.
+const (
+	lingerTime  = time.Second
+	lingerBytes = 64 << 10
+)
 
 // closeIfDone closes our end of the socket once the last frame is out. The
 // reader sees the other end close, or gives up after lingerTime. o.mu is held.

@@ -88,5 +88,5 @@ func sayLast(conn socket, last []byte) {
 		return // it is gone, which is all we want
 	}
 	conn.CloseWrite()
-	io.CopyN(io.Discard, conn, 64<<10)
+	io.CopyN(io.Discard, conn, lingerBytes)
 }

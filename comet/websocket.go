@@ -81,6 +81,7 @@ func refusalFrames(r wire.Reply) []byte {
 // readWS answers heartbeats and control frames until the client is gone.
 func (s *session) readWS() {
 	var in wsReader
+	late := 0 // bytes that came after the session's end
 	buf := make([]byte, 0, 64)
 	for {
 		s.expectWithin(s.sub.Heartbeat + heartbeatGrace)
@@ -107,8 +108,12 @@ func (s *session) readWS() {
 				s.finish(endBadByte, wire.AppendClose(nil, fe.Code, fe.Reason))
 			}
 		}
-		if s.ended() { // what still comes is not listened to
+		if s.ended() { // what still comes is not listened to, and not for long
 			used = len(buf)
+			if late += used; late > lingerBytes {
+				s.end(endClient)
+				return
+			}
 		}
 		buf = buf[:copy(buf, buf[used:])]
 	}
