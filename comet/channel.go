@@ -220,6 +220,8 @@ func (c *channel) base(last int64) {
 	c.target = max(c.target, last)
 	for _, s := range c.sessions {
 		s.upto = c.known
+		s.late = s.greeted.Load()
+		close(s.based)
 		c.settle(s)
 	}
 }

@@ -513,3 +513,21 @@ func TestMidsFollowWhatACatchUpHasShown(t *testing.T) {
 		wantBodies(t, sock, append(want, "6", "7")...)
 	})
 }
+
+// A direct save that comes between the client's fetch and a base read that is
+// slow is in neither.
+func TestSlowBaseHidesNothingFromAClientThatHasFetched(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		r.msgs.set(func(op string) error {
+			if op == "read" {
+				time.Sleep(600 * time.Millisecond)
+			}
+			return nil
+		}, nil)
+		_, sock := r.join("k", nil)
+		time.Sleep(100 * time.Millisecond) // the client has fetched: nothing
+		r.msgs.direct("k", "1", "web1")
+		time.Sleep(3 * time.Second)
+		wantBodies(t, sock, "1")
+	})
+}

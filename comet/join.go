@@ -28,6 +28,9 @@ func (e joining) handle(c *channel) {
 	e.held = true
 	e.upto = c.known
 	c.sessions = append(c.sessions, e.session)
+	if c.based {
+		close(e.based)
+	}
 	e.joined <- true
 }
 
@@ -121,21 +124,19 @@ func (e released) handle(c *channel) {
 // settle lets a held session go live once its time has come and the base is
 // known.
 //
-// A base that was learned only after the client had made its fetch may lie above
-// messages that this fetch did not see yet. Then the session is given all that
-// was stored since shortly before it joined; its client drops what it has.
+// A base that was learned only after the client could make its fetch may lie
+// above messages that this fetch did not see yet. Then the session is given all
+// that was stored since shortly before it joined; its client drops what it has.
 func (c *channel) settle(s *session) {
 	switch {
-	case !s.held || s.catching:
-	case s.due && !c.based:
-		s.late = true
+	case !s.held || s.catching || !s.due || !c.based:
 	case s.late:
 		s.late = false
 		s.upto = min(s.upto, mid.Of(s.joinedAt)-baseAge)
 		c.catchUp(s)
-	case s.due && s.missed:
+	case s.missed:
 		c.catchUp(s)
-	case s.due:
+	default:
 		c.goLive(s)
 	}
 }

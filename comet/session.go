@@ -1,6 +1,7 @@
 package comet
 
 import (
+	"sync/atomic"
 	"time"
 
 	"gopush-cluster/internal/wire"
@@ -14,14 +15,16 @@ type session struct {
 	sub      wire.Sub
 	ws       bool // frames are WebSocket frames
 	joinedAt time.Time
-	channel  *channel    // which the session holds
-	release  *time.Timer // ends the hold of live messages
+	channel  *channel      // which the session holds
+	release  *time.Timer   // ends the hold of live messages
+	based    chan struct{} // closed by a turn when the channel knows its base
+	greeted  atomic.Bool   // the client may have been told +h, and may fetch
 
 	// The channel's turn owns what follows.
 
 	held     bool        // live messages wait
 	due      bool        // the time for which they wait is over
-	late     bool        // and was over before the base was known
+	late     bool        // the base was learned when the client might have fetched already
 	missed   bool        // some of what should wait did not fit: read it from the store
 	catching bool        // that read is under way
 	waiting  []*delivery // while held

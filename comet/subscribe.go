@@ -29,6 +29,7 @@ func (s *Server) subscribe(conn socket, sub wire.Sub, ws bool) (*session, error)
 		sub:      sub,
 		ws:       ws,
 		joinedAt: s.deps.Now(),
+		based:    make(chan struct{}),
 	}
 	c := s.env.table.acquire(sub.Key, s.env.channel(sub.Key))
 	sess.channel = c
@@ -44,6 +45,7 @@ func (s *Server) subscribe(conn socket, sub wire.Sub, ws bool) (*session, error)
 		return nil, err
 	}
 	s.ungreet(conn) // drain finds it in its channel now, and says goodbye
+	sess.awaitBase()
 	sess.accepted()
 	c.hold()
 	sess.release = time.AfterFunc(s.limits().hold, func() { c.post(released{sess}) })
@@ -52,6 +54,22 @@ func (s *Server) subscribe(conn socket, sub wire.Sub, ws bool) (*session, error)
 		glog.Infof("comet: session begins key=%q ws=%v version=%q", sub.Key, ws, sub.Version)
 	}
 	return sess, nil
+}
+
+// baseWait is how long the first answer waits for the channel's base. A client
+// fetches after it, so that what was stored up to the base is in the fetch, and
+// what comes later is handed out. Where the store takes longer the client need
+// not wait: see settle.
+const baseWait = 200 * time.Millisecond
+
+func (s *session) awaitBase() {
+	t := time.NewTimer(baseWait)
+	defer t.Stop()
+	select {
+	case <-s.based:
+	case <-t.C:
+	}
+	s.greeted.Store(true)
 }
 
 // leave takes a session whose socket is closed off its channel.
