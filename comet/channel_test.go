@@ -531,3 +531,33 @@ func TestSlowBaseHidesNothingFromAClientThatHasFetched(t *testing.T) {
 		wantBodies(t, sock, "1")
 	})
 }
+
+// A message that is not stored, was held, and lies below what the session has
+// read meanwhile is nothing that its client could take: it is no reason to end.
+func TestHeldMessageBelowWhatWasReadIsDropped(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		gate := make(chan struct{})
+		r.msgs.set(func(op string) error {
+			if op == "read" {
+				<-gate
+			}
+			return nil
+		}, nil)
+		sess, sock := r.join("k", nil) // answered before its base is known: it will read again
+		time.Sleep(2 * time.Second)
+		r.mustPush("k", "1", true)  // tells the base; the session's own read begins
+		r.mustPush("k", "2", false) // waits for that read
+		r.msgs.direct("k", "3", "web1")
+		close(gate)
+		time.Sleep(2 * time.Second)
+		if sess.ended() {
+			t.Errorf("session ended: %v", sess.reason())
+		}
+		wantBodies(t, sock, "1", "3")
+		if n := r.stats.dropped.Load(); n != 1 {
+			t.Errorf("%d messages counted as dropped, want 1", n)
+		}
+		r.mustPush("k", "4", false)
+		wantBodies(t, sock, "1", "3", "4")
+	})
+}

@@ -65,18 +65,20 @@ func (s *session) countDropped(d *delivery) {
 	}
 }
 
-// deliver sends d unless the session has it. A stored message that turns up
-// below one that was sent would be dropped by the client, so the session ends:
-// the client comes back and fetches.
+// deliver sends d unless the session has it. One that turns up below another
+// that was sent would be dropped by the client. If it is stored the session
+// ends, so that the client comes back and fetches.
 func (s *session) deliver(d *delivery) {
-	if d.stored && d.mid <= s.upto {
+	switch {
+	case d.stored && d.mid <= s.upto:
 		return
-	}
-	if d.mid <= s.sent {
+	case d.stored && d.mid <= s.sent:
 		s.end(endOvertaken)
 		return
-	}
-	if d.stored {
+	case d.mid <= s.sent:
+		s.countDropped(d)
+		return
+	case d.stored:
 		s.upto = d.mid
 	}
 	s.sent = d.mid
