@@ -32,12 +32,13 @@ type channel struct {
 	saving   bool    // a run of pushes is under way to the store
 	leaving  int     // holds to release when this turn ends
 
-	based  bool  // the store's last mid of the key has been learned
-	basing bool  // and is being asked for
-	unseen int64 // known must not start above this: a stored message was met that nobody here has seen
-	known  int64 // every stored message up to it was handed to all sessions that joined before it
-	given  int64 // the largest mid given to anyone, or the base
-	target int64 // known has to get here: the largest mid known to be stored
+	based  bool   // the store's last mid of the key has been learned
+	basing bool   // and is being asked for
+	unseen int64  // known must not start above this: a stored message was met that nobody here has seen
+	known  int64  // every stored message up to it was handed to all sessions that joined before it
+	given  int64  // the largest mid given to anyone, or the base
+	target int64  // known has to get here: the largest mid known to be stored
+	doubt  *doubt // a save may have been carried out that is said to have failed; nil: none
 
 	waiting []*delivery // not yet handed out, by rising mid
 	filling bool        // what lies between known and the next one is being fetched
@@ -99,6 +100,7 @@ func (c *channel) turn(ev event) {
 	c.hand()
 	c.pump()
 	c.askBase()
+	c.askLast()
 	if n := c.leaving; n > 0 {
 		c.leaving = 0
 		c.release(n)
@@ -145,8 +147,8 @@ func (c *channel) pump() {
 		case len(c.sessions) == 0:
 			c.pop(1)
 			p.refuse(peer.OK) // reached everybody: there is nobody
-		case !c.based:
-			return // it waits for the base, within its own time
+		case !c.based || c.doubt != nil:
+			return // it waits for the store, within its own time
 		default:
 			c.pop(1)
 			c.give(p)
@@ -187,13 +189,13 @@ func (c *channel) stored(d *delivery, m, prev int64) {
 	if mid.Foreign(m, mid.Of(c.env.now())) {
 		return
 	}
-	c.given = max(c.given, m)
 	if prev == m { // a nonce hit: it was stored before, and a fill hands it out if nobody has yet
 		c.unseen = min(c.unseen, m-1)
 	} else {
 		c.base(prev)
+		c.doubt = nil
 	}
-	c.target = max(c.target, m)
+	c.raise(m)
 	// What does not fit is in the store: the fill finds it there.
 	if d != nil && prev != m && len(c.waiting) < c.env.limits().queue {
 		c.waiting = append(c.waiting, d)
@@ -216,8 +218,8 @@ func (c *channel) base(last int64) {
 	c.based = true
 	c.known = min(last, c.unseen)
 	now := mid.Of(c.env.now())
-	c.given = max(c.given, last, now-baseAge)
-	c.target = max(c.target, last)
+	c.given = max(c.given, now-baseAge)
+	c.raise(last)
 	for _, s := range c.sessions {
 		s.upto = c.known
 		s.late = s.greeted.Load()

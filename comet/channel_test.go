@@ -561,3 +561,56 @@ func TestHeldMessageBelowWhatWasReadIsDropped(t *testing.T) {
 		wantBodies(t, sock, "1", "3", "4")
 	})
 }
+
+// A save whose answer was lost may have taken the very mid that would come next.
+func TestMidsKeepClearOfASaveWhoseAnswerWasLost(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		sess, sock := r.live("k")
+		r.mustPush("k", "1", true)
+		p := r.item("2", true, "k")
+		r.msgs.set(nil, func(op string) error {
+			if op == "save" {
+				return errDown
+			}
+			return nil
+		})
+		if res := r.Server.push(t.Context(), []peer.Push{p})[0]; res.Code != peer.Failed {
+			t.Fatalf("code %d, want Failed", res.Code)
+		}
+		r.msgs.set(nil, nil)
+		r.mustPush("k", "3", false)
+		p.Retry = true
+		if res := r.Server.push(t.Context(), []peer.Push{p})[0]; res.Code != peer.OK {
+			t.Errorf("retry: code %d", res.Code)
+		}
+		synctest.Wait()
+		if sess.ended() {
+			t.Errorf("session ended: %v", sess.reason())
+		}
+		wantBodies(t, sock, "1", "2", "3")
+	})
+}
+
+// While the store stays away, what it does not keep goes on after a while.
+func TestHungStoreStopsExpireZeroForAWhileOnly(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		_, sock := r.live("k")
+		r.mustPush("k", "1", true)
+		r.msgs.set(func(string) error { return errDown }, nil)
+		if res := r.push("k", "2", true); res.Code != peer.Failed {
+			t.Fatalf("code %d, want Failed", res.Code)
+		}
+		time.Sleep(time.Second)
+		start := time.Now()
+		r.mustPush("k", "3", false)
+		if d := time.Since(start); d > doubtTime {
+			t.Errorf("waited for %v", d)
+		}
+		start = time.Now()
+		r.mustPush("k", "4", false)
+		if d := time.Since(start); d > 0 {
+			t.Errorf("waited for another %v", d)
+		}
+		wantBodies(t, sock, "1", "3", "4")
+	})
+}

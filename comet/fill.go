@@ -126,8 +126,6 @@ func (e caughtUp) handle(c *channel) {
 	} else {
 		s.upto = max(s.upto, e.Last)
 	}
-	// What the others have not seen, a fill hands them; what is not stored follows.
-	c.target = max(c.target, e.Last)
-	c.given = max(c.given, e.Last)
+	c.raise(e.Last)
 	c.settle(s)
 }

@@ -3,10 +3,12 @@ package comet
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/golang/glog"
 
 	"gopush-cluster/internal/peer"
+	"gopush-cluster/internal/rpcnet"
 )
 
 // store is how channels reach the message daemons; see lanes.
@@ -91,9 +93,15 @@ func (e saved) handle(c *channel) {
 		case e.err != nil:
 			c.env.stats.failed.Add(1)
 			p.refuse(peer.Failed)
+			if !errors.Is(e.err, rpcnet.ErrNotSent) {
+				c.doubts()
+			}
 		case e.results[i].Code != peer.OK:
 			c.env.stats.failed.Add(1)
 			p.refuse(e.results[i].Code)
+			if e.results[i].Code == peer.Failed {
+				c.doubts()
+			}
 		default:
 			c.env.stats.saved.Add(1)
 			r := e.results[i]
