@@ -203,6 +203,26 @@ func testRPCMessage(t *testing.T, c *cluster) {
 			t.Errorf("Msg = %s", got[1].Msg)
 		}
 	})
+	t.Run("a mid far ahead raises nothing", func(t *testing.T) {
+		c := c.with(t)
+		const key = "rpc ahead"
+		cl := c.subscribe(key, "", "1.0")
+		now := time.Now().UnixNano() / 100
+		ahead := now + 2*int64(time.Hour/100)
+		call[int](t, client, "MessageRPC.SavePrivate", &savePrivateArgs{Key: key, Msg: json.RawMessage(`"ahead"`), MsgId: ahead, Expire: 600})
+		c.mustPush(key, `"now"`)
+		live := cl.message()
+		if live.msg != `"now"` || live.mid < now || live.mid > now+int64(time.Minute/100) {
+			t.Errorf("live %v, want a mid of now, %d", live, now)
+		}
+		if m := c.mustFetch(key, 0); !slices.Equal(m, []message{live, {`"ahead"`, ahead}}) {
+			t.Errorf("fetched %v, want %v and the one ahead", m, live)
+		}
+		c.mustPush(key, `"later"`)
+		if m := cl.message(); m.msg != `"later"` || m.mid <= live.mid || m.mid >= ahead {
+			t.Errorf("live %v after %v, below %d", m, live, ahead)
+		}
+	})
 	t.Run("DelPrivate", func(t *testing.T) {
 		call[int](t, client, "MessageRPC.DelPrivate", key)
 		if got := call[getPrivateReply](t, client, "MessageRPC.GetPrivate", &getPrivateArgs{Key: key}).Msgs; len(got) != 0 {

@@ -10,9 +10,10 @@ import (
 	"gopush-cluster/internal/testenv"
 )
 
-// load pushes to keys of its own from eight goroutines until stop is called, and
-// notes what became of each push.
+// load pushes through the first web to keys of its own from eight goroutines
+// until stop is called, and notes what became of each push.
 func (c *cluster) load(book *ledger, prefix string) (stop func()) {
+	web := c.webs[0]
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	for w := range 8 {
@@ -23,8 +24,8 @@ func (c *cluster) load(book *ledger, prefix string) (stop func()) {
 					return
 				default:
 				}
-				key := fmt.Sprintf("%s-%d-%d", prefix, w, i/maxStore)         // so that none is pushed out
-				_, _ = c.try(book, c.webs[i%len(c.webs)], key, fmt.Sprint(i)) // noted
+				key := fmt.Sprintf("%s-%d-%d", prefix, w, i/maxStore) // so that none is pushed out
+				_, _ = c.try(book, web, key, fmt.Sprint(i))           // noted
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -287,6 +288,53 @@ func TestReload(t *testing.T) {
 		if code := d.Stop(); code != 0 {
 			t.Errorf("%s: exit code %d, want 0", d.kind, code)
 		}
+	}
+}
+
+// TestReloadRules proves that SIGHUP reads secrets and origins again.
+func TestReloadRules(t *testing.T) {
+	t.Parallel()
+	file, old := secretFile(t, "admin")
+	c := start(t, options{web: settings{"admin.secret_file": file}})
+	push := func(secret string) int {
+		t.Helper()
+		return send(t, c.webs[0].admin, "POST", "/1/admin/push/private?key=a&expire=0", `1`, "Authorization: Bearer "+secret).status
+	}
+	if got := push(old); got != http.StatusOK {
+		t.Fatalf("push: status %d", got)
+	}
+	fresh := secretMark + "-another-secret-0123456789"
+	if err := os.WriteFile(file, []byte(fresh), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.webs[0].Signal(syscall.SIGHUP)
+	testenv.Eventually(t, patience, func() error {
+		if got := push(fresh); got != http.StatusOK {
+			return fmt.Errorf("push with the new secret: status %d", got)
+		}
+		return nil
+	})
+	if got := push(old); got != http.StatusUnauthorized {
+		t.Errorf("push with the old secret: status %d, want 401", got)
+	}
+
+	comet := c.comets[0]
+	connect := func(origin string) int {
+		t.Helper()
+		cl, res := upgrade(t, comet.ws, "key=a&heartbeat=30", "Origin: "+origin)
+		cl.close()
+		return res.StatusCode
+	}
+	comet.configure(t, settings{"websocket.origins": []string{"https://app.example.com"}})
+	comet.Signal(syscall.SIGHUP)
+	testenv.Eventually(t, patience, func() error {
+		if got := connect("https://example.com"); got != http.StatusForbidden {
+			return fmt.Errorf("a foreign origin: status %d, want 403", got)
+		}
+		return nil
+	})
+	if got := connect("https://app.example.com"); got != http.StatusSwitchingProtocols {
+		t.Errorf("a known origin: status %d, want 101", got)
 	}
 }
 

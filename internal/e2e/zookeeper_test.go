@@ -170,10 +170,15 @@ func TestStandby(t *testing.T) {
 }
 
 // TestLeave proves what SIGTERM does: the daemon leaves the ring, says goodbye
-// and ends clean, and the rest goes on without it.
+// and ends clean, and the rest goes on without it, not one push failing.
 func TestLeave(t *testing.T) {
 	t.Parallel()
-	c := start(t, options{nodes: []string{"node1", "node2"}, webs: 2, messages: 2})
+	c := start(t, options{
+		nodes: []string{"node1", "node2"}, webs: 2, messages: 2,
+		message: settings{"storage.store": maxStore},
+	})
+	book := newLedger()
+	stop := c.load(book, "load")
 	conn := c.dialZK()
 	key := c.keyOf(c.comets[0], "leave")
 	cl, ws := c.subscribe(key), c.subscribeWS(key, "")
@@ -222,6 +227,12 @@ func TestLeave(t *testing.T) {
 	}
 	c.mustPush(key, `"one web less"`)
 	moved.message()
+
+	stop()
+	book.check(c)
+	if len(book.failed) > 0 {
+		t.Errorf("pushes failed: %v", book.failed)
+	}
 
 	// And back: the ring is what it was.
 	c.webs = c.webs[:1]
