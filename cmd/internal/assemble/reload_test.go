@@ -1,0 +1,188 @@
+package assemble
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"gopush-cluster/comet"
+	"gopush-cluster/internal/config"
+	"gopush-cluster/internal/registry"
+	"gopush-cluster/message"
+	"gopush-cluster/web"
+)
+
+// Files in which every key differs from its default; SECRET stands for a file.
+const (
+	otherComet = `
+websocket.bind = ["127.0.0.1:1"]
+websocket.advertise = ["h:1"]
+websocket.origins = []
+tcp.bind = ["127.0.0.1:2"]
+tcp.advertise = ["h:2"]
+rpc.bind = ["127.0.0.1:3"]
+rpc.advertise = ["h:3"]
+rpc.ping = "2s"
+rpc.retry = "2s"
+rpc.timeout = "3s"
+rpc.secret_file = "SECRET"
+rpc.allow = ["10.0.0.0/8"]
+stat.bind = ["127.0.0.1:4"]
+pprof.bind = ["127.0.0.1:5"]
+legacy.hold = "2s"
+outbuf.bytes = "1MB"
+outbuf.total = "2MB"
+migrate.rate = 1
+drain.timeout = "2s"
+log.v = 1
+channel.maxsubscriber = 1
+channel.auth = true
+channel.msgbuf = 1
+channel.bucket = 1
+channel.sndbuf.size = "1KB"
+channel.rcvbuf.size = "1KB"
+channel.tcp.keepalive = false
+zookeeper.addr = ["z:1"]
+zookeeper.timeout = "9s"
+zookeeper.comet.path = "/c"
+zookeeper.comet.node = "n"
+zookeeper.comet.weight = 2
+zookeeper.message.path = "/m"
+`
+	otherWeb = `
+http.bind = ["127.0.0.1:1"]
+admin.bind = ["127.0.0.1:2"]
+admin.secret_file = "SECRET"
+admin.allow = ["10.0.0.0/8"]
+rpc.ping = "2s"
+rpc.retry = "2s"
+rpc.timeout = "3s"
+rpc.secret_file = "SECRET"
+rpc.allow = ["10.0.0.0/8"]
+token.secret_file = "SECRET"
+token.allow = ["10.0.0.0/8"]
+stat.bind = ["127.0.0.1:4"]
+pprof.bind = ["127.0.0.1:5"]
+auth = true
+drain.timeout = "2s"
+log.v = 1
+zookeeper.addr = ["z:1"]
+zookeeper.timeout = "9s"
+zookeeper.comet.path = "/c"
+zookeeper.message.path = "/m"
+zookeeper.migrate.path = "/l"
+`
+	otherMessage = `
+rpc.bind = ["127.0.0.1:3"]
+rpc.advertise = ["h:3"]
+rpc.timeout = "3s"
+rpc.secret_file = "SECRET"
+rpc.allow = ["10.0.0.0/8"]
+node.weight = 2
+token.pepper_file = "SECRET"
+storage.type = "embedded"
+storage.store = 21
+storage.path = "elsewhere"
+redis.prefix = "p:"
+redis.timeout = "6m"
+redis.idle = 1
+redis.active = 2
+redis.allow_eviction = true
+redis.store = 22
+redis.source = {"a:1" = "tcp@h:1"}
+stat.bind = ["127.0.0.1:4"]
+pprof.bind = ["127.0.0.1:5"]
+log.v = 1
+zookeeper.addr = ["z:1"]
+zookeeper.timeout = "9s"
+zookeeper.comet.path = "/c"
+zookeeper.message.path = "/m"
+`
+)
+
+// A daemon whose file changes in every key says that exactly those need a restart
+// that docs/configuration.md does not mark.
+func TestRestartKeys(t *testing.T) {
+	anyPort := []string{"127.0.0.1:0"}
+	t.Run("comet", func(t *testing.T) {
+		cfg := comet.DefaultConfig()
+		cfg.TCP.Bind, cfg.WebSocket.Bind, cfg.RPC.Bind, cfg.Stat.Bind, cfg.Pprof.Bind = anyPort, anyPort, anyPort, nil, nil
+		c, err := newComet(cfg, registry.NewMemory())
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkRestart(t, "comet", otherComet, comet.DefaultConfig(), c.reload)
+	})
+	t.Run("web", func(t *testing.T) {
+		cfg := web.DefaultConfig()
+		cfg.HTTP.Bind, cfg.Admin.Bind, cfg.Stat.Bind, cfg.Pprof.Bind = anyPort, anyPort, nil, nil
+		w, err := newWeb(cfg, registry.NewMemory())
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkRestart(t, "web", otherWeb, web.DefaultConfig(), w.reload)
+	})
+	t.Run("message", func(t *testing.T) {
+		cfg := message.DefaultConfig()
+		cfg.RPC.Bind, cfg.Stat.Bind, cfg.Pprof.Bind = anyPort, nil, nil
+		m, err := newMessage(cfg, registry.NewMemory())
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkRestart(t, "message", otherMessage, message.DefaultConfig(), m.reload)
+	})
+}
+
+func checkRestart[C validated](t *testing.T, daemon, text string, def C, reload func(C) ([]string, error)) {
+	t.Helper()
+	dir := t.TempDir()
+	secret, path := filepath.Join(dir, "secret"), filepath.Join(dir, "file.toml")
+	for file, content := range map[string]string{secret: "s3cret", path: strings.ReplaceAll(text, "SECRET", secret)} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next, err := load(path, def)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if same := len(config.Keys(def)) - len(config.Diff(def, next)); same != 0 {
+		t.Fatalf("%d keys do not differ: give each another value; these do: %v", same, config.Diff(def, next))
+	}
+	got, err := reload(next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff(documented(t, daemon), got); diff != "" {
+		t.Errorf("need a restart (-docs/configuration.md +%s):\n%s", daemon, diff)
+	}
+}
+
+var row = regexp.MustCompile("(?m)^\\| `([a-z_.]+)` \\|.*\\| (yes)? ?\\|$")
+
+// documented returns the keys of a daemon that docs/configuration.md does not
+// mark as taken over on SIGHUP.
+func documented(t *testing.T, daemon string) []string {
+	t.Helper()
+	text, err := os.ReadFile("../../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), fmt.Sprintf("\n## %s\n", daemon))
+	section, _, _ = strings.Cut(section, "\n## ")
+	var keys []string
+	for _, m := range row.FindAllStringSubmatch(section, -1) {
+		if m[2] == "" {
+			keys = append(keys, m[1])
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
