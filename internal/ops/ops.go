@@ -96,10 +96,6 @@ func addrs(ls []net.Listener) []string {
 // the daemon a part that returns is a part that has ended.
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		<-ctx.Done()
-		return nil
-	})
 	serve := func(l net.Listener, h http.Handler) {
 		srv := &http.Server{
 			Handler:           localOnly(h),
