@@ -110,7 +110,7 @@ func New(cfg Config, deps Deps) (_ *Server, err error) {
 		{"websocket", cfg.WebSocket.Listen, &s.ws, &s.info.WS},
 		{"rpc", cfg.RPC.Listen, &s.rpcs, &s.info.RPC},
 	} {
-		if *l.into, *l.told, err = config.Bind(l.section, l.cfg); err != nil {
+		if *l.into, *l.told, err = l.cfg.Open(l.section); err != nil {
 			return nil, fmt.Errorf("comet: %w", err)
 		}
 	}

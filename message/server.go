@@ -11,7 +11,6 @@ import (
 	"github.com/golang/glog"
 	"golang.org/x/sync/errgroup"
 
-	"gopush-cluster/internal/config"
 	"gopush-cluster/internal/registry"
 	"gopush-cluster/internal/rpcnet"
 )
@@ -77,7 +76,7 @@ func New(cfg Config, deps Deps) (_ *Server, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if s.listeners, s.told, err = config.Bind("rpc", cfg.RPC.Listen); err != nil {
+	if s.listeners, s.told, err = cfg.RPC.Listen.Open("rpc"); err != nil {
 		return nil, fmt.Errorf("message: %w", err)
 	}
 	if s.shards, err = openShards(cfg, now); err != nil {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
+	"gopush-cluster/internal/config"
 	"gopush-cluster/internal/peer"
 	"gopush-cluster/internal/registry"
 )
@@ -117,8 +118,8 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	s.rules.Store(rules)
 	err = errors.Join(
-		s.bind("http.bind", cfg.HTTP.Bind, s.route(public, nil), false),
-		s.bind("admin.bind", cfg.Admin.Bind, s.route(internal, s.guardAdmin), true),
+		s.bind("http", cfg.HTTP.Bind, s.route(public, nil), false),
+		s.bind("admin", cfg.Admin.Bind, s.route(internal, s.guardAdmin), true),
 	)
 	if err != nil {
 		for _, p := range s.ports {
@@ -129,16 +130,13 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	return s, nil
 }
 
-// bind listens on addrs, which stand under key in the configuration.
-func (s *Server) bind(key string, addrs []string, h http.Handler, admin bool) error {
-	for _, addr := range addrs {
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			return fmt.Errorf("%s = %q: %w", key, addr, err)
-		}
+// bind listens on addrs, which stand under bind in section.
+func (s *Server) bind(section string, addrs []string, h http.Handler, admin bool) error {
+	listeners, err := config.Bind(section, addrs)
+	for _, l := range listeners {
 		s.ports = append(s.ports, port{l, newHTTPServer(h), admin})
 	}
-	return nil
+	return err
 }
 
 // Run serves until ctx ends or a listener fails, then takes no more, finishes

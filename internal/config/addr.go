@@ -33,34 +33,32 @@ func hostOf(addr string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(addr, "["), "]")
 }
 
-// Advertise returns the addresses that others are told for section, such as
-// "rpc": advertise if there are any, else those of bind. There a wildcard host
+// portOf returns the port of addr, host:port.
+func portOf(addr string) string {
+	_, port, _ := net.SplitHostPort(addr)
+	return port
+}
+
+// advertise returns the addresses that others are told for section, such as
+// "rpc": given if there are any, else those of bound. There a wildcard host
 // becomes the machine's one address that is not loopback; where there is none,
-// or more than one, the error names the key to set. A port 0 is left for the
-// caller, who knows the real one. addrs gives the machine's addresses; nil
-// asks the machine.
-func Advertise(section string, bind, advertise []string, addrs func() ([]net.Addr, error)) ([]string, error) {
-	if len(advertise) > 0 {
-		return advertise, nil
+// or more than one, the error names the key to set. addrs gives the machine's
+// addresses.
+func advertise(section string, bound, given []string, addrs func() ([]net.Addr, error)) ([]string, error) {
+	if len(given) > 0 {
+		return given, nil
 	}
-	if addrs == nil {
-		addrs = net.InterfaceAddrs
-	}
-	told := make([]string, len(bind))
-	for i, addr := range bind {
+	told := make([]string, len(bound))
+	for i, addr := range bound {
 		told[i] = addr
 		if !wildcard(addr) {
 			continue
-		}
-		_, port, err := net.SplitHostPort(addr)
-		if err != nil {
-			return nil, fmt.Errorf("%s.bind = %q: %w", section, addr, err)
 		}
 		host, err := machineAddr(addrs)
 		if err != nil {
 			return nil, fmt.Errorf("%s.bind = %q: %w; set %s.advertise to what others should dial", section, addr, err, section)
 		}
-		told[i] = net.JoinHostPort(host, port)
+		told[i] = net.JoinHostPort(host, portOf(addr))
 	}
 	return told, nil
 }
@@ -98,16 +96,4 @@ func machineAddr(addrs func() ([]net.Addr, error)) (string, error) {
 		return candidates[0], nil
 	}
 	return "", fmt.Errorf("a wildcard address, and the machine has several: %s", strings.Join(candidates, ", "))
-}
-
-func validZNode(path string) bool {
-	if !strings.HasPrefix(path, "/") {
-		return false
-	}
-	for part := range strings.SplitSeq(path[1:], "/") {
-		if part == "" || part == "." || part == ".." || strings.ContainsFunc(part, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			return false
-		}
-	}
-	return true
 }

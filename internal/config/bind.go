@@ -5,35 +5,43 @@ import (
 	"net"
 )
 
-// Bind listens on all addresses of l and returns the listeners with the
-// addresses that others are told (see Advertise), real ports in place of 0.
-// section is the name of the table l stands in. After an error nothing is open.
-func Bind(section string, l Listen) (listeners []net.Listener, told []string, err error) {
-	defer func() {
+// Bind listens on addrs, which stand under bind in section. After an error
+// nothing is open.
+func Bind(section string, addrs []string) ([]net.Listener, error) {
+	var listeners []net.Listener
+	for _, addr := range addrs {
+		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			for _, l := range listeners {
-				l.Close()
-			}
-			listeners = nil
+			closeAll(listeners)
+			return nil, fmt.Errorf("%s.bind = %q: %w", section, addr, err)
 		}
-	}()
-	bound := make([]string, 0, len(l.Bind))
-	for _, addr := range l.Bind {
-		host, _, err := net.SplitHostPort(addr)
-		if err != nil {
-			return listeners, nil, fmt.Errorf("%s.bind = %q: want host:port", section, addr)
-		}
-		ln, err := net.Listen("tcp", addr)
-		if err != nil {
-			return listeners, nil, fmt.Errorf("%s.bind = %q: %w", section, addr, err)
-		}
-		listeners = append(listeners, ln)
-		_, port, err := net.SplitHostPort(ln.Addr().String())
-		if err != nil {
-			return listeners, nil, fmt.Errorf("%s.bind = %q: %w", section, addr, err)
-		}
-		bound = append(bound, net.JoinHostPort(host, port))
+		listeners = append(listeners, l)
 	}
-	told, err = Advertise(section, bound, l.Advertise, nil)
-	return listeners, told, err
+	return listeners, nil
+}
+
+// Open binds l, which stands in section, and returns the listeners with the
+// addresses that others are told: those of Advertise if there are any, else
+// those of Bind with the real port in place of 0, and a wildcard host replaced
+// by the machine's one address that is not loopback. After an error nothing is
+// open.
+func (l Listen) Open(section string) (listeners []net.Listener, told []string, err error) {
+	if listeners, err = Bind(section, l.Bind); err != nil {
+		return nil, nil, err
+	}
+	bound := make([]string, len(listeners))
+	for i, ln := range listeners {
+		bound[i] = net.JoinHostPort(hostOf(l.Bind[i]), portOf(ln.Addr().String()))
+	}
+	if told, err = advertise(section, bound, l.Advertise, net.InterfaceAddrs); err != nil {
+		closeAll(listeners)
+		return nil, nil, err
+	}
+	return listeners, told, nil
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, l := range listeners {
+		l.Close()
+	}
 }

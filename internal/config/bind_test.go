@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-func TestBindTellsTheRealPort(t *testing.T) {
-	ls, told, err := Bind("rpc", Listen{Bind: []string{"localhost:0", "127.0.0.1:0"}})
+func TestOpenTellsTheRealPort(t *testing.T) {
+	ls, told, err := Listen{Bind: []string{"localhost:0", "127.0.0.1:0"}}.Open("rpc")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,7 +19,7 @@ func TestBindTellsTheRealPort(t *testing.T) {
 			t.Errorf("told[%d] = %q, want %q", i, told[i], want)
 		}
 	}
-	ls, told, err = Bind("rpc", Listen{Bind: []string{"127.0.0.1:0"}, Advertise: []string{"push.example.com:6970"}})
+	ls, told, err = Listen{Bind: []string{"127.0.0.1:0"}, Advertise: []string{"push.example.com:6970"}}.Open("rpc")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func TestBindTellsTheRealPort(t *testing.T) {
 	}
 }
 
-func TestBindThatFailsLeavesNothingOpen(t *testing.T) {
+func TestOpenThatFailsLeavesNothingOpen(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -41,9 +41,9 @@ func TestBindThatFailsLeavesNothingOpen(t *testing.T) {
 	}
 	first := free.Addr().String()
 	free.Close()
-	ls, _, err := Bind("tcp", Listen{Bind: []string{first, taken.Addr().String()}})
+	ls, _, err := Listen{Bind: []string{first, taken.Addr().String()}}.Open("tcp")
 	if err == nil || len(ls) != 0 || !strings.Contains(err.Error(), "tcp.bind = ") {
-		t.Fatalf("Bind on a taken port: %v, %v; want an error that names the key", ls, err)
+		t.Fatalf("Open on a taken port: %v, %v; want an error that names the key", ls, err)
 	}
 	again, err := net.Listen("tcp", first)
 	if err != nil {

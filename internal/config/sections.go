@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -160,6 +161,18 @@ func (p *Problems) ZNode(key, path string) {
 	if !validZNode(path) {
 		p.Addf(`%s = %q: want an absolute path without a slash at its end, like "/gopush-cluster-comet"`, key, path)
 	}
+}
+
+func validZNode(path string) bool {
+	if !strings.HasPrefix(path, "/") {
+		return false
+	}
+	for part := range strings.SplitSeq(path[1:], "/") {
+		if part == "" || part == "." || part == ".." || strings.ContainsFunc(part, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			return false
+		}
+	}
+	return true
 }
 
 // Log is what a daemon logs.

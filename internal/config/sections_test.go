@@ -124,14 +124,14 @@ func TestAdvertise(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := Advertise("rpc", tt.bind, tt.advertise, tt.addrs)
+			got, err := advertise("rpc", tt.bind, tt.advertise, tt.addrs)
 			if !slices.Equal(got, tt.want) || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
-				t.Errorf("Advertise = %q, %v; want %q, %q", got, err, tt.want, tt.err)
+				t.Errorf("advertise = %q, %v; want %q, %q", got, err, tt.want, tt.err)
 			}
 		})
 	}
-	if _, err := Advertise("rpc", []string{"localhost:1"}, nil, nil); err != nil {
-		t.Errorf("Advertise on this machine = %v", err)
+	if _, err := advertise("rpc", []string{"localhost:1"}, nil, net.InterfaceAddrs); err != nil {
+		t.Errorf("advertise on this machine = %v", err)
 	}
 }
 

@@ -43,32 +43,28 @@ type Server struct {
 // nothing is open.
 func New(opts Options) (*Server, error) {
 	s := &Server{statHandler: statMux(opts)}
-	for _, l := range []struct {
-		key   string
-		addrs []string
-		into  *[]net.Listener
+	for _, p := range []struct {
+		section string
+		addrs   []string
+		into    *[]net.Listener
 	}{{"stat", opts.Stat, &s.stat}, {"pprof", opts.Pprof, &s.pprof}} {
-		for _, addr := range l.addrs {
-			listener, err := listen(l.key, addr)
-			if err != nil {
-				s.close()
-				return nil, err
-			}
-			*l.into = append(*l.into, listener)
+		var err error
+		if *p.into, err = bind(p.section, p.addrs); err != nil {
+			s.close()
+			return nil, err
 		}
 	}
 	return s, nil
 }
 
-func listen(key, addr string) (net.Listener, error) {
-	if !config.Loopback(addr) {
-		return nil, fmt.Errorf("%s.bind = %q: want a loopback address", key, addr)
+// bind listens, on loopback only: what these ports tell is not for others.
+func bind(section string, addrs []string) ([]net.Listener, error) {
+	for _, addr := range addrs {
+		if !config.Loopback(addr) {
+			return nil, fmt.Errorf("%s.bind = %q: want a loopback address", section, addr)
+		}
 	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("%s.bind: %w", key, err)
-	}
-	return l, nil
+	return config.Bind(section, addrs)
 }
 
 func (s *Server) close() {
