@@ -137,8 +137,7 @@ func (c Config) Validate() error {
 		}
 	}
 	c.RPC.Validate("rpc", &p)
-	p.Some("zookeeper.addr", c.ZooKeeper.Addr)
-	p.Duration("zookeeper.timeout", c.ZooKeeper.Timeout, time.Second, 5*time.Minute, "remove the line for the default, 10s")
+	c.ZooKeeper.Validate(&p)
 	p.ZNode("zookeeper.comet.path", c.ZooKeeper.Comet.Path)
 	p.ZNode("zookeeper.message.path", c.ZooKeeper.Message.Path)
 	if n := c.ZooKeeper.Comet.Node; n == "" || n == "." || n == ".." || strings.ContainsAny(n, "/\x00") {
@@ -150,11 +149,11 @@ func (c Config) Validate() error {
 	p.Between("channel.bucket", c.Channel.Bucket, 1, 65536, "remove the line for the default, 256")
 	p.Size("channel.sndbuf.size", c.Channel.SndBuf.Size, 0, config.GB, `"0B" leaves it to the kernel`)
 	p.Size("channel.rcvbuf.size", c.Channel.RcvBuf.Size, 0, config.GB, `"0B" leaves it to the kernel`)
-	p.Size("outbuf.bytes", c.Outbuf.Bytes, 4*config.KB, config.GB, "remove the line for the default, 256KB")
-	p.Size("outbuf.total", c.Outbuf.Total, config.MB, 1024*config.GB, "remove the line for the default, 256MB")
-	p.Duration("legacy.hold", c.Legacy.Hold, 0, 10*time.Second, "remove the line for the default, 1s")
+	p.Size("outbuf.bytes", c.Outbuf.Bytes, 4*config.KB, config.GB, `remove the line for the default, "256KB"`)
+	p.Size("outbuf.total", c.Outbuf.Total, config.MB, 1024*config.GB, `remove the line for the default, "256MB"`)
+	p.Duration("legacy.hold", c.Legacy.Hold, 0, 10*time.Second, `remove the line for the default, "1s"`)
 	p.Between("migrate.rate", c.Migrate.Rate, 1, 1_000_000, "remove the line for the default, 2000")
-	p.Duration("drain.timeout", c.Drain.Timeout, time.Second, time.Hour, "remove the line for the default, 1m")
+	p.Duration("drain.timeout", c.Drain.Timeout, time.Second, time.Hour, `remove the line for the default, "1m"`)
 	c.Log.Validate(&p)
 	c.Stat.Validate("stat", &p)
 	c.Pprof.Validate("pprof", &p)
