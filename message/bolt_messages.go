@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 
+	"gopush-cluster/internal/mid"
 	"gopush-cluster/internal/msg"
 )
 
@@ -99,7 +100,7 @@ func (b boltTx) keepMessage(key string, m msg.Message, rec record) error {
 	if err := b.messages.Put(messageKey(key, m.Mid), msg.AppendMember(nil, m)); err != nil {
 		return err
 	}
-	if m.Mid <= near(b.clock) {
+	if !mid.Foreign(m.Mid, b.clock) {
 		rec.last = max(rec.last, m.Mid)
 	}
 	rec.till = max(rec.till, max(m.Expires, b.now)+int64(recordKept.Seconds()))
@@ -122,7 +123,7 @@ func (b boltTx) trim(key string, trimmed int64) (int64, error) {
 	for _, m := range slices.Backward(all) {
 		switch {
 		case m.Expired(b.now):
-		case m.Mid > near(b.clock):
+		case mid.Foreign(m.Mid, b.clock):
 			if far++; far <= b.keep {
 				continue
 			}

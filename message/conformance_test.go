@@ -497,7 +497,7 @@ func testPutTaken(t *testing.T, f *fixture, key string) {
 }
 
 func testPutFar(t *testing.T, f *fixture, key string) {
-	far := near(f.clock.mid()) + 80
+	far := mid.Horizon(f.clock.mid()) + 80
 	for i := range int64(keepForTest + 2) {
 		it := item{key: key, msg: message(`"far"`, f.in(time.Hour), "")}
 		it.msg.Mid = far + i*mid.Step

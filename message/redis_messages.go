@@ -73,7 +73,7 @@ func (s *redisStore) head(key string, keys int, now time.Time) call {
 		volatile = 0
 	}
 	names := call{s.Prefix + key, redisRecord + key, redisPending}
-	return append(names[:keys:keys], now.Unix(), decimal(near(mid.Of(now))), s.keep.Load(), int64(recordKept.Seconds()), volatile)
+	return append(names[:keys:keys], now.Unix(), decimal(mid.Horizon(mid.Of(now))), s.keep.Load(), int64(recordKept.Seconds()), volatile)
 }
 
 // Read implements store.
@@ -82,7 +82,7 @@ func (s *redisStore) Read(ctx context.Context, queries []query) []found {
 		func(q query) string { return q.key },
 		func(query) int { return 0 },
 		func(q query, now time.Time) call {
-			return call{s.Prefix + q.key, redisRecord + q.key, now.Unix(), decimal(near(mid.Of(now))), decimal(max(q.after, 0)), max(q.limit, 0)}
+			return call{s.Prefix + q.key, redisRecord + q.key, now.Unix(), decimal(mid.Horizon(mid.Of(now))), decimal(max(q.after, 0)), max(q.limit, 0)}
 		},
 		s.parseFound)
 }
@@ -126,6 +126,6 @@ func (s *redisStore) Delete(ctx context.Context, key string) error {
 		return errReserved
 	}
 	now := s.Now()
-	_, err := s.run1(ctx, scriptDelete, call{s.Prefix + key, redisRecord + key, now.Unix(), decimal(near(mid.Of(now))), int64(recordKept.Seconds())})
+	_, err := s.run1(ctx, scriptDelete, call{s.Prefix + key, redisRecord + key, now.Unix(), decimal(mid.Horizon(mid.Of(now))), int64(recordKept.Seconds())})
 	return err
 }

@@ -130,10 +130,6 @@ func (it item) next(last, clock int64) int64 {
 	return max(it.least(clock), mid.Next(last, floor, clock))
 }
 
-// near returns the largest mid that is not mid.Foreign at clock. Up to it a
-// mid counts as one of the key's; above it a message is served and no more.
-func near(clock int64) int64 { return clock + mid.Of(time.Unix(3600, 0)) }
-
 // unavailable says that where did not answer because of err.
 func unavailable(where string, err error) error {
 	return fmt.Errorf("%w: %s: %w", errUnavailable, where, err)

@@ -56,7 +56,10 @@ func After(m int64) int64 { return ceil(m + 1) }
 
 // Foreign reports whether m lies so far ahead of clock that no daemon of ours
 // can have made it. Such a mid is served by /1/msg/get only.
-func Foreign(m, clock int64) bool { return m > clock+ahead }
+func Foreign(m, clock int64) bool { return m > Horizon(clock) }
+
+// Horizon returns the largest mid that is not [Foreign] at clock.
+func Horizon(clock int64) int64 { return clock + ahead }
 
 // ceil rounds m up to a multiple of Step, and down only where int64 ends.
 func ceil(m int64) int64 {

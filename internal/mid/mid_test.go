@@ -76,5 +76,7 @@ func TestAfterAndLimits(t *testing.T) {
 	}
 	if clock := Of(now); Foreign(clock+3600*Second, clock) || !Foreign(clock+3600*Second+1, clock) {
 		t.Error("a mid is foreign from one hour ahead on")
+	} else if h := Horizon(clock); Foreign(h, clock) || !Foreign(h+1, clock) {
+		t.Errorf("Horizon(%d) = %d is not the last that is not foreign", clock, h)
 	}
 }
