@@ -189,7 +189,8 @@ func TestStandaloneReload(t *testing.T) {
 	}
 	read := func(text string) {
 		t.Helper()
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		// At once: the second reload of the call before may be reading.
+		if err := os.Rename(writeFile(t, text), path); err != nil {
 			t.Fatal(err)
 		}
 		r.reload <- struct{}{}
