@@ -9,7 +9,6 @@ import (
 	"gopush-cluster/internal/msg"
 	"gopush-cluster/internal/peer"
 	"gopush-cluster/internal/rpcnet"
-	"gopush-cluster/internal/wire"
 )
 
 // Service is CometRPC: what web and the other comets ask of a comet
@@ -72,7 +71,7 @@ const maxExpire = 100 * 365 * 24 * 3600
 // New lets a key connect with a token. It answers when the token is stored.
 func (v *Service) New(args *peer.NewArgs, ret *int) (err error) {
 	defer rpcnet.Recover("CometRPC.New", &err)
-	if err := checkKey(args.Key); err != nil {
+	if err := peer.CheckKey(args.Key); err != nil {
 		return err
 	}
 	if args.Token == "" {
@@ -101,7 +100,7 @@ func (v *Service) Sync(args *peer.SyncArgs, reply *peer.SyncReply) (err error) {
 // Close ends the sessions of a key.
 func (v *Service) Close(key string, ret *int) (err error) {
 	defer rpcnet.Recover("CometRPC.Close", &err)
-	if err := checkKey(key); err != nil {
+	if err := peer.CheckKey(key); err != nil {
 		return err
 	}
 	if c := v.s.env.table.find(key); c != nil {
@@ -146,7 +145,7 @@ func (s *Server) push(ctx context.Context, pushes []peer.Push) []peer.PushResult
 			item.expireAt, item.nonce, item.retry = p.ExpireAt, p.Nonce, p.Retry
 			keys = append(keys, key)
 			switch {
-			case bad != nil || checkKey(key) != nil:
+			case bad != nil || peer.CheckKey(key) != nil:
 				item.refuse(peer.Invalid)
 			case s.owns(key) != nil:
 				item.refuse(peer.NotMine)
@@ -173,13 +172,6 @@ func (s *Server) push(ctx context.Context, pushes []peer.Push) []peer.PushResult
 	}
 	<-c.done // whoever claimed one before us answers at once
 	return c.results
-}
-
-func checkKey(key string) error {
-	if key == "" || len(key) > wire.MaxKey {
-		return fmt.Errorf("%w: a key has 1 to %d bytes, not %d", peer.ErrInvalid, wire.MaxKey, len(key))
-	}
-	return nil
 }
 
 func checkPush(p peer.Push) error {

@@ -67,7 +67,7 @@ func (s *Service) Save(args *peer.SaveArgs, reply *peer.SaveReply) (err error) {
 }
 
 func checkSave(it peer.SaveItem, bodies []json.RawMessage) error {
-	if err := checkKey(it.Key); err != nil {
+	if err := peer.CheckKey(it.Key); err != nil {
 		return err
 	}
 	switch {
@@ -92,7 +92,7 @@ func (s *Service) Read(args *peer.ReadArgs, reply *peer.ReadReply) (err error) {
 	queries := make([]query, 0, len(args.Items))
 	index := make([]int, 0, len(args.Items))
 	for i, it := range args.Items {
-		if checkKey(it.Key) != nil {
+		if peer.CheckKey(it.Key) != nil {
 			reply.Results[i].Code = peer.Invalid
 			continue
 		}
@@ -153,7 +153,7 @@ func (s *Service) TokenAdd(args *peer.TokenArgs, _ *int) (err error) {
 }
 
 func checkToken(args *peer.TokenArgs) error {
-	if err := checkKey(args.Key); err != nil {
+	if err := peer.CheckKey(args.Key); err != nil {
 		return err
 	}
 	switch {
@@ -168,21 +168,13 @@ func checkToken(args *peer.TokenArgs) error {
 // TokenCheck tells what is known of a key and a token.
 func (s *Service) TokenCheck(args *peer.TokenArgs, reply *peer.TokenReply) (err error) {
 	defer rpcnet.Recover("MessageRPC.TokenCheck", &err)
-	if err := checkKey(args.Key); err != nil {
+	if err := peer.CheckKey(args.Key); err != nil {
 		return err
 	}
 	ctx, cancel := s.open(args.Budget)
 	defer cancel()
 	reply.State, err = s.shards.checkToken(ctx, args.Key, hashToken(s.pepper.Load().Bytes(), args.Key, args.Token))
 	return failure(err)
-}
-
-// checkKey wants a key that every part of the system can hold.
-func checkKey(key string) error {
-	if len(key) < 1 || len(key) > 255 {
-		return invalid("key of %d bytes, want 1..255", len(key))
-	}
-	return nil
 }
 
 func invalid(format string, args ...any) error {

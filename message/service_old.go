@@ -60,7 +60,7 @@ func (s *Service) put(keys []string, body json.RawMessage, id int64, expire uint
 			continue
 		}
 		seen[key] = true
-		if err := checkKey(key); err != nil {
+		if err := peer.CheckKey(key); err != nil {
 			failed[key] = err
 			continue
 		}
@@ -79,7 +79,7 @@ func (s *Service) put(keys []string, body json.RawMessage, id int64, expire uint
 // GetPrivate returns the messages of a key above MsgId.
 func (s *Service) GetPrivate(args *peer.GetPrivateArgs, reply *peer.GetPrivateReply) (err error) {
 	defer rpcnet.Recover("MessageRPC.GetPrivate", &err)
-	if err := checkKey(args.Key); err != nil {
+	if err := peer.CheckKey(args.Key); err != nil {
 		return err
 	}
 	ctx, cancel := s.open(0)
@@ -97,7 +97,7 @@ func (s *Service) GetPrivate(args *peer.GetPrivateArgs, reply *peer.GetPrivateRe
 // DelPrivate drops the messages of a key.
 func (s *Service) DelPrivate(key string, _ *int) (err error) {
 	defer rpcnet.Recover("MessageRPC.DelPrivate", &err)
-	if err := checkKey(key); err != nil {
+	if err := peer.CheckKey(key); err != nil {
 		return err
 	}
 	ctx, cancel := s.open(0)

@@ -32,7 +32,7 @@ func (s *Service) Settle(args *peer.SettleArgs, _ *int) (err error) {
 	defer cancel()
 	var keys []peer.PendingKey
 	for _, k := range args.Keys {
-		if checkKey(k.Key) == nil { // no other was ever pending
+		if peer.CheckKey(k.Key) == nil { // no other was ever pending
 			keys = append(keys, k)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"gopush-cluster/internal/peer"
+	"gopush-cluster/internal/wire"
 )
 
 const (
@@ -56,7 +57,7 @@ func (s *Server) deliverMany(ctx context.Context, m message, keys []string) (fai
 	var good []*target
 	for i, key := range keys {
 		all[i] = newTarget(key)
-		if len(key) <= maxKey {
+		if len(key) <= wire.MaxKey {
 			good = append(good, all[i])
 		}
 	}

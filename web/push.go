@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"gopush-cluster/internal/msg"
+	"gopush-cluster/internal/wire"
 )
 
 const (
@@ -19,7 +20,7 @@ const (
 	maxKeys = 100_000
 	// maxMany bounds the body of an mprivate: each byte of a message may take
 	// six as an escape, and the keys are what is left.
-	maxMany = 6*msg.MaxBody + maxKeys*(maxKey+1)
+	maxMany = 6*msg.MaxBody + maxKeys*(wire.MaxKey+1)
 	// maxID bounds the name that a caller gives a push.
 	maxID = 255
 )

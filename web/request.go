@@ -7,10 +7,11 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+
+	"gopush-cluster/internal/wire"
 )
 
 const (
-	maxKey   = 255  // bytes of a key
 	maxToken = 2048 // bytes of a token: it has to fit into a sub command of 4 KiB
 	// maxSeconds is the longest life of a message or a token: 100 years, which
 	// takes in the largest int32 that some back-ends send for "for ever".
@@ -45,11 +46,10 @@ func newRequest(w http.ResponseWriter, r *http.Request, n names) *request {
 }
 
 // key returns the key, 1 to 255 bytes.
-func (q *request) key() (string, error) { return checkKey(q.names.key, q.query.Get(q.names.key)) }
-
-func checkKey(name, key string) (string, error) {
-	if key == "" || len(key) > maxKey {
-		return "", fmt.Errorf("%w: %s: want 1 to %d bytes, got %d", errParam, name, maxKey, len(key))
+func (q *request) key() (string, error) {
+	key := q.query.Get(q.names.key)
+	if key == "" || len(key) > wire.MaxKey {
+		return "", fmt.Errorf("%w: %s: want 1 to %d bytes, got %d", errParam, q.names.key, wire.MaxKey, len(key))
 	}
 	return key, nil
 }

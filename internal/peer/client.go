@@ -113,9 +113,6 @@ type Message struct{ c Caller }
 // NewMessage returns a client for the message daemon at the other end of c.
 func NewMessage(c Caller) *Message { return &Message{c} }
 
-// Addr returns the host:port of the message daemon's RPC.
-func (m *Message) Addr() string { return m.c.Addr() }
-
 // Save stores the items of args and answers for each, in their order. An error
 // means that none of them was surely stored. args.Budget is set from ctx.
 func (m *Message) Save(ctx context.Context, args SaveArgs) (SaveReply, error) {

@@ -1,6 +1,11 @@
 package peer
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+
+	"gopush-cluster/internal/wire"
+)
 
 // Code says in a reply what became of one item. Codes cross the wire: append
 // new ones, never renumber.
@@ -36,4 +41,13 @@ func (c Code) Err() error {
 		return ErrInvalid
 	}
 	return ErrFailed
+}
+
+// CheckKey returns nil for a key that every daemon takes, and otherwise an error
+// that wraps ErrInvalid.
+func CheckKey(key string) error {
+	if key == "" || len(key) > wire.MaxKey {
+		return fmt.Errorf("%w: key of %d bytes, want 1..%d", ErrInvalid, len(key), wire.MaxKey)
+	}
+	return nil
 }

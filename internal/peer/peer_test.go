@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/rpc"
+	"strings"
 	"testing"
 	"time"
 
@@ -211,5 +212,13 @@ func TestBudget(t *testing.T) {
 			t.Errorf("%s: %v left, want about %v", tt.name, left, tt.want)
 		}
 		cancel()
+	}
+}
+
+func TestCheckKey(t *testing.T) {
+	for n, want := range map[int]error{0: ErrInvalid, 1: nil, 255: nil, 256: ErrInvalid} {
+		if err := CheckKey(strings.Repeat("k", n)); !errors.Is(err, want) {
+			t.Errorf("CheckKey of %d bytes = %v, want %v", n, err, want)
+		}
 	}
 }
