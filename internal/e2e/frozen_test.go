@@ -10,31 +10,6 @@ import (
 	"gopush-cluster/internal/testenv"
 )
 
-// load pushes through the first web to keys of its own from eight goroutines
-// until stop is called, and notes what became of each push.
-func (c *cluster) load(book *ledger, prefix string) (stop func()) {
-	web := c.webs[0]
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	for w := range 8 {
-		wg.Go(func() {
-			for i := 0; ; i++ {
-				select {
-				case <-done:
-					return
-				default:
-				}
-				key := fmt.Sprintf("%s-%d-%d", prefix, w, i/maxStore) // so that none is pushed out
-				_, _ = c.try(book, web, key, fmt.Sprint(i))           // noted
-			}
-		})
-	}
-	return func() {
-		close(done)
-		wg.Wait()
-	}
-}
-
 // TestMessageFrozen freezes one of two message daemons with calls under way. It
 // is left out, and what it does on waking is done only once.
 func TestMessageFrozen(t *testing.T) {
