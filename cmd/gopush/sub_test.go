@@ -1,11 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 )
 
 func body(n int) string { return fmt.Sprintf(`{"msg":{"n":%d},"mid":%d,"gid":0}`, n, n*80) }
@@ -32,7 +33,7 @@ func TestSub(t *testing.T) {
 	// What was missed comes first, and what comes both ways is printed once.
 	got := gopushState(t, w, state, "", "sub", "alice", "-n", "3")
 	want := result{0, "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n", fmt.Sprintf("gopush: alice is subscribed at %s; Ctrl-C ends\n", comet.Addr())}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(result{})); diff != "" {
+	if diff := gocmp.Diff(want, got, gocmp.AllowUnexported(result{})); diff != "" {
 		t.Fatalf("first run (-want +got):\n%s", diff)
 	}
 	if want := "GET /1/msg/get?k=alice&m=0"; lastFetch(w) != want {
@@ -81,13 +82,14 @@ func TestSubComesBack(t *testing.T) {
 func TestSubRefused(t *testing.T) {
 	tests := []struct {
 		name, reply, server, msgs string
+		patience                  string // --timeout; "": longer than any answer takes
 		want                      string
 	}{
 		{name: "another token", reply: "-a\r\n", want: "alice has another token\nGive it with --token"},
 		{name: "no token", reply: "-c\r\n", want: "no live token, or too many connections\nAdd a token: gopush token add alice TOKEN"},
 		{name: "web wants a token", reply: "+h\r\n", msgs: `{"ret":65534}`, want: "Where auth is on, the key's token is needed"},
-		{name: "no comet", server: `{"ret":1001}`, want: "alice could not be subscribed within 300ms\nSee who is registered: gopush nodes"},
-		{name: "never its comet", reply: "-n\r\n", want: "alice could not be subscribed within 300ms"},
+		{name: "no comet", server: `{"ret":1001}`, patience: "300ms", want: "alice could not be subscribed within 300ms\nSee who is registered: gopush nodes"},
+		{name: "never its comet", reply: "-n\r\n", patience: "300ms", want: "alice could not be subscribed within 300ms"},
 		{name: "a web that is none", server: "hello", want: "client: the server breaks the protocol"},
 	}
 	for _, tt := range tests {
@@ -100,7 +102,7 @@ func TestSubRefused(t *testing.T) {
 			if tt.msgs != "" {
 				w.answer("/1/msg/get", tt.msgs)
 			}
-			got := gopush(t, w, "", "sub", "alice", "--timeout", "300ms")
+			got := gopush(t, w, "", "sub", "alice", "--timeout", cmp.Or(tt.patience, "1m"))
 			if got.code != 1 || got.out != "" || !strings.Contains(got.errOut, tt.want) {
 				t.Fatalf("sub = %d %q %q, want 1 and %q", got.code, got.out, got.errOut, tt.want)
 			}
