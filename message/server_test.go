@@ -416,7 +416,7 @@ func TestHungShard(t *testing.T) {
 	}
 	r1.Pause()
 
-	const budget = time.Second
+	const budget = 4 * time.Second // a tenth of it is for a busy machine
 	mixed := saveArgs(hung[0], fine[0], hung[1], fine[1])
 	begun := time.Now()
 	got, err := c.Save(within(t, budget), mixed) // the answer comes within the caller's time

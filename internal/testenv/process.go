@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -177,9 +178,18 @@ func (p *Process) Kill() {
 }
 
 // Pause freezes the process (SIGSTOP): its sockets stay open and nobody answers.
+// It returns when the kernel has stopped it, or keeps it waiting for a child
+// that was stopped before it could begin (D).
 func (p *Process) Pause() {
 	p.t.Helper()
 	p.Signal(syscall.SIGSTOP)
+	Eventually(p.t, 10*time.Second, func() error {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.run.pid))
+		if err == nil && !strings.Contains(string(stat), ") T ") && !strings.Contains(string(stat), ") D ") {
+			err = fmt.Errorf("%s is not stopped yet: %.60s", p.cmd.Name, stat)
+		}
+		return err
+	})
 }
 
 // Resume lets a paused process go on.
