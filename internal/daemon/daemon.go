@@ -96,11 +96,11 @@ func run(p Program, args []string, proc process) int {
 // fail tells the one who started p and returns the exit code for err.
 func fail(p Program, err error, proc process) int {
 	fmt.Fprintf(proc.stderr, "%s: %v\n", p.Name, err)
-	return ExitCode(err)
+	return exitCode(err)
 }
 
-// ExitCode returns the exit code of a daemon that ended with err.
-func ExitCode(err error) int {
+// exitCode returns the exit code of a daemon that ended with err.
+func exitCode(err error) int {
 	var bad *config.Error
 	switch {
 	case err == nil:

@@ -159,7 +159,9 @@ func TestSecondSignalDoesNotWait(t *testing.T) {
 
 func TestSuperviseListensToTheProcess(t *testing.T) {
 	reloaded := errors.New("reloaded")
-	err := Supervise("standalone", func(ctx context.Context, reload <-chan struct{}) error {
+	signals, stop := listen()
+	defer stop()
+	err := supervise("comet", signals, func(ctx context.Context, reload <-chan struct{}) error {
 		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 			return err
 		}
@@ -170,8 +172,8 @@ func TestSuperviseListensToTheProcess(t *testing.T) {
 		<-ctx.Done()
 		return reloaded
 	})
-	if !errors.Is(err, reloaded) || ExitCode(err) != 1 || ExitCode(nil) != 0 || ExitCode(errBadConfig) != 2 {
-		t.Errorf("Supervise = %v, want what run returned", err)
+	if !errors.Is(err, reloaded) || exitCode(err) != 1 || exitCode(nil) != 0 || exitCode(errBadConfig) != 2 {
+		t.Errorf("supervise = %v, want what run returned", err)
 	}
 }
 

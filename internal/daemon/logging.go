@@ -21,14 +21,10 @@ func (o options) logging() error {
 		return nil
 	}
 	if !o.given["logtostderr"] {
-		return LogToStderr()
+		return flag.Set("logtostderr", "true")
 	}
 	return nil
 }
-
-// LogToStderr makes glog write to stderr and to no file, as [Main] does when
-// no folder is given.
-func LogToStderr() error { return flag.Set("logtostderr", "true") }
 
 // SetVerbosity makes glog log up to level v, or up to that of the flag -v if
 // it is higher. A daemon calls it with log.v at start and after each reload.

@@ -10,18 +10,8 @@ import (
 	"github.com/golang/glog"
 )
 
-// ErrForced means that somebody did not want to wait for the drain.
-var ErrForced = errors.New("stopped by a second signal before everything was drained")
-
-// Supervise calls run and passes signals on until it ends, for a command that
-// has flags of its own: the first SIGTERM or SIGINT ends ctx, a second one
-// makes Supervise return ErrForced without waiting for run, and SIGHUP sends
-// to reload. It returns what run returned.
-func Supervise(name string, run func(ctx context.Context, reload <-chan struct{}) error) error {
-	signals, stop := listen()
-	defer stop()
-	return supervise(name, signals, run)
-}
+// errForced means that somebody did not want to wait for the drain.
+var errForced = errors.New("stopped by a second signal before everything was drained")
 
 // listen returns the signals of the process, until stop.
 func listen() (signals <-chan os.Signal, stop func()) {
@@ -30,6 +20,9 @@ func listen() (signals <-chan os.Signal, stop func()) {
 	return c, func() { signal.Stop(c) }
 }
 
+// supervise calls run and passes signals on until it ends: the first SIGTERM or
+// SIGINT ends ctx, a second one makes supervise return errForced without waiting
+// for run, and SIGHUP sends to reload. It returns what run returned.
 func supervise(name string, signals <-chan os.Signal, run func(context.Context, <-chan struct{}) error) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -48,7 +41,7 @@ func supervise(name string, signals <-chan os.Signal, run func(context.Context, 
 				default: // one is waiting already, and will read what this one means
 				}
 			case ctx.Err() != nil:
-				return ErrForced
+				return errForced
 			default:
 				glog.Infof("%s: draining signal=%v", name, s)
 				cancel()
