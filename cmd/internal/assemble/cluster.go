@@ -20,13 +20,6 @@ type cluster interface {
 	JoinMessage(i registry.Info) *registry.Membership
 }
 
-// dial connects to ZooKeeper, in the background.
-func dial(z config.ZooKeeper, cometPath, messagePath string) *registry.ZooKeeper {
-	return registry.DialZooKeeper(registry.Options{
-		Addr: z.Addr, Timeout: z.Timeout.D(), CometPath: cometPath, MessagePath: messagePath,
-	})
-}
-
 // newTrust returns what the calls of a daemon go by.
 func newTrust(c config.Trust) (*rpcnet.Trust, error) {
 	secret, err := c.Secret()

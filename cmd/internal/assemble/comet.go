@@ -6,43 +6,37 @@ import (
 
 	"gopush-cluster/comet"
 	"gopush-cluster/internal/config"
-	"gopush-cluster/internal/daemon"
 	"gopush-cluster/internal/registry"
 )
 
 // Comet runs a comet with the file at path until ctx ends. A value from reload
 // makes it read the file again.
 func Comet(ctx context.Context, path string, reload <-chan struct{}) error {
-	cfg, err := LoadComet(path)
-	if err != nil {
-		return err
-	}
-	if err := daemon.SetVerbosity(cfg.Log.V); err != nil {
-		return err
-	}
-	z := dial(cfg.ZooKeeper.ZooKeeper, cfg.ZooKeeper.Comet.Path, cfg.ZooKeeper.Message.Path)
-	defer z.Close()
-	c, err := newComet(cfg, z)
-	if err != nil {
-		return err
-	}
-	again := reloading("comet", path, reload, LoadComet, c.reload, func(c comet.Config) int { return c.Log.V })
-	return stack(ctx, append([]layer{again}, c.layers...)...)
+	return kind[comet.Config]{
+		name: "comet",
+		load: LoadComet,
+		parts: func(c comet.Config) common {
+			return common{c.Log, c.ZooKeeper.ZooKeeper, c.ZooKeeper.Comet.Path, c.ZooKeeper.Message.Path}
+		},
+		build: func(cfg comet.Config, in cluster) (unit[comet.Config], error) {
+			c, err := newComet(cfg, in)
+			return c.unit, err
+		},
+	}.run(ctx, path, reload)
 }
 
 // cometUnit is a comet and what it stands on.
 type cometUnit struct {
+	unit[comet.Config]
 	*comet.Server
-	layers []layer
-	ready  func(context.Context) error
-	reload func(comet.Config) ([]string, error)
+	ready func(context.Context) error
 }
 
-func newComet(cfg comet.Config, c cluster) (*cometUnit, error) {
+func newComet(cfg comet.Config, c cluster) (cometUnit, error) {
 	member := c.JoinComet(cfg.ZooKeeper.Comet.Node, registry.Info{Weight: cfg.ZooKeeper.Comet.Weight})
 	trust, err := newTrust(cfg.RPC.Trust)
 	if err != nil {
-		return nil, err
+		return cometUnit{}, err
 	}
 	dir := newDirectory(c, member, cfg.RPC.Calls, trust)
 	server, err := comet.New(cfg, comet.Deps{
@@ -55,7 +49,7 @@ func newComet(cfg comet.Config, c cluster) (*cometUnit, error) {
 		},
 	})
 	if err != nil {
-		return nil, err
+		return cometUnit{}, err
 	}
 	ready := func(ctx context.Context) error {
 		if member.Name() == "" {
@@ -65,9 +59,9 @@ func newComet(cfg comet.Config, c cluster) (*cometUnit, error) {
 	}
 	o, err := newOps(cfg.Stat, cfg.Pprof, server.Stat, ready)
 	if err != nil {
-		return nil, err
+		return cometUnit{}, err
 	}
 	reload := trusting(trust, func(c comet.Config) config.Trust { return c.RPC.Trust },
 		func(c comet.Config) ([]string, error) { return server.Reload(c), nil })
-	return &cometUnit{server, []layer{o.Run, dir.Run, server.Run}, ready, reload}, nil
+	return cometUnit{unit[comet.Config]{[]layer{o.Run, dir.Run, server.Run}, reload}, server, ready}, nil
 }

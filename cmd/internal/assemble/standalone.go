@@ -144,7 +144,7 @@ func Standalone(ctx context.Context, path, data string, reload <-chan struct{}, 
 }
 
 // allReady waits until each daemon can do its work and web has found the comet.
-func allReady(ctx context.Context, m *messageUnit, c *cometUnit, w *webUnit) error {
+func allReady(ctx context.Context, m messageUnit, c cometUnit, w webUnit) error {
 	pause := backoff.Backoff{Min: 10 * time.Millisecond, Max: 200 * time.Millisecond}
 	for {
 		err := errors.Join(m.Ready(ctx), c.ready(ctx), w.Ready(ctx))

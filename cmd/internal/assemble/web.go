@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"gopush-cluster/internal/config"
-	"gopush-cluster/internal/daemon"
 	"gopush-cluster/internal/directory"
 	"gopush-cluster/web"
 )
@@ -12,35 +11,30 @@ import (
 // Web runs a web with the file at path until ctx ends. A value from reload makes
 // it read the file again.
 func Web(ctx context.Context, path string, reload <-chan struct{}) error {
-	cfg, err := LoadWeb(path)
-	if err != nil {
-		return err
-	}
-	if err := daemon.SetVerbosity(cfg.Log.V); err != nil {
-		return err
-	}
-	z := dial(cfg.ZooKeeper.ZooKeeper, cfg.ZooKeeper.Comet.Path, cfg.ZooKeeper.Message.Path)
-	defer z.Close()
-	w, err := newWeb(cfg, z)
-	if err != nil {
-		return err
-	}
-	again := reloading("web", path, reload, LoadWeb, w.reload, func(c web.Config) int { return c.Log.V })
-	return stack(ctx, append([]layer{again}, w.layers...)...)
+	return kind[web.Config]{
+		name: "web",
+		load: LoadWeb,
+		parts: func(c web.Config) common {
+			return common{c.Log, c.ZooKeeper.ZooKeeper, c.ZooKeeper.Comet.Path, c.ZooKeeper.Message.Path}
+		},
+		build: func(cfg web.Config, in cluster) (unit[web.Config], error) {
+			w, err := newWeb(cfg, in)
+			return w.unit, err
+		},
+	}.run(ctx, path, reload)
 }
 
 // webUnit is a web and what it stands on.
 type webUnit struct {
+	unit[web.Config]
 	*web.Server
 	directory *directory.Directory
-	layers    []layer
-	reload    func(web.Config) ([]string, error)
 }
 
-func newWeb(cfg web.Config, c cluster) (*webUnit, error) {
+func newWeb(cfg web.Config, c cluster) (webUnit, error) {
 	trust, err := newTrust(cfg.RPC.Trust)
 	if err != nil {
-		return nil, err
+		return webUnit{}, err
 	}
 	dir := newDirectory(c, nil, cfg.RPC.Calls, trust)
 	server, err := web.New(cfg, web.Deps{
@@ -49,14 +43,14 @@ func newWeb(cfg web.Config, c cluster) (*webUnit, error) {
 		Nodes:     func() []web.Node { return ring(dir) },
 	})
 	if err != nil {
-		return nil, err
+		return webUnit{}, err
 	}
 	o, err := newOps(cfg.Stat, cfg.Pprof, server.Stat, server.Ready)
 	if err != nil {
-		return nil, err
+		return webUnit{}, err
 	}
 	reload := trusting(trust, func(c web.Config) config.Trust { return c.RPC.Trust }, server.Reload)
-	return &webUnit{server, dir, []layer{o.Run, dir.Run, server.Run}, reload}, nil
+	return webUnit{unit[web.Config]{[]layer{o.Run, dir.Run, server.Run}, reload}, server, dir}, nil
 }
 
 // ring returns the nodes as web shows them.
