@@ -1,6 +1,7 @@
 package comet
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -137,6 +138,10 @@ func (woken) handle(c *channel) { c.leaving++ }
 
 // pump works on the pushes at the head of the queue until it has to wait.
 func (c *channel) pump() {
+	if c.saving {
+		return
+	}
+	c.forget()
 	for !c.saving && len(c.pushes) > 0 {
 		p := c.pushes[0]
 		switch {
@@ -157,6 +162,14 @@ func (c *channel) pump() {
 	if len(c.pushes) == 0 {
 		c.pushes = nil
 	}
+}
+
+// forget drops the pushes whose callers have given up. They may have been saved
+// another way by now, and a save looks for its nonce above known only.
+func (c *channel) forget() {
+	n := len(c.pushes)
+	c.pushes = slices.DeleteFunc(c.pushes, (*push).abandoned)
+	c.leaving += n - len(c.pushes)
 }
 
 // pop removes n pushes from the head of the queue.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -612,5 +613,39 @@ func TestHungStoreStopsExpireZeroForAWhileOnly(t *testing.T) {
 			t.Errorf("waited for another %v", d)
 		}
 		wantBodies(t, sock, "1", "3", "4")
+	})
+}
+
+// A caller that gave up may have gone another way by the time that its push
+// could be saved here.
+func TestPushWhoseCallerGaveUpIsNotSaved(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		_, sock := r.live("k")
+		slow := true
+		r.msgs.set(func(op string) error {
+			if op == "save" && slow {
+				slow = false
+				time.Sleep(time.Second)
+			}
+			return nil
+		}, nil)
+		var wg sync.WaitGroup
+		wg.Go(func() { r.mustPush("k", "1", true) })
+		synctest.Wait()
+		p := r.item("2", true, "k")
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		wg.Go(func() { r.mustPush("k", "3", true) })
+		synctest.Wait()
+		if res := r.Server.push(ctx, []peer.Push{p})[0]; res.Code != peer.Failed {
+			t.Errorf("code %d, want Failed", res.Code)
+		}
+		m := r.msgs.direct("k", "2", p.Nonce).Mid
+		if err := (&Service{r.Server}).Sync(&peer.SyncArgs{Keys: []peer.PendingKey{{Key: "k", Mid: m}}}, &peer.SyncReply{}); err != nil {
+			t.Fatal(err)
+		}
+		wg.Wait()
+		synctest.Wait()
+		wantBodies(t, sock, "2", "1", "3")
 	})
 }
