@@ -11,6 +11,7 @@ import (
 
 	"github.com/golang/glog"
 
+	"gopush-cluster/internal/backoff"
 	"gopush-cluster/internal/batch"
 	"gopush-cluster/internal/ketama"
 	"gopush-cluster/internal/peer"
@@ -53,14 +54,13 @@ type lane struct {
 // Bounds of a lane. The waiting line is as long as a storm of reconnects may
 // make it; the batches keep the store's load even.
 const (
-	laneSaves      = 2       // batches of saves under way for one shard
-	laneReads      = 2       // batches of reads
-	laneItems      = 128     // keys of a batch
-	laneBytes      = 1 << 20 // of messages in a batch
-	laneQueue      = 1 << 16
-	laneReadItems  = 32
-	shardsRefresh  = 30 * time.Second
-	shardsAskAgain = time.Second
+	laneSaves     = 2       // batches of saves under way for one shard
+	laneReads     = 2       // batches of reads
+	laneItems     = 128     // keys of a batch
+	laneBytes     = 1 << 20 // of messages in a batch
+	laneQueue     = 1 << 16
+	laneReadItems = 32
+	shardsRefresh = 30 * time.Second
 )
 
 func newLanes(m Messages) *lanes { return &lanes{messages: m, lanes: make(map[string]*lane)} }
@@ -139,13 +139,15 @@ func (l *lanes) runReads(ctx context.Context, items []peer.ReadItem) ([]peer.Rea
 // follow keeps the ring over the shards until ctx ends.
 func (l *lanes) follow(ctx context.Context) {
 	var last map[string]int
+	retry := backoff.Backoff{Min: 20 * time.Millisecond, Max: time.Second} // at start nobody is known to ask
 	for {
-		wait := shardsAskAgain
 		ask, cancel := context.WithTimeout(ctx, readTimeout)
 		reply, err := l.messages.Shards(ask)
 		cancel()
+		wait := retry.Next()
 		if err == nil || errors.Is(err, peer.ErrNoMethod) {
 			l.known.Store(true)
+			retry.Reset()
 			wait = shardsRefresh
 		}
 		if err == nil {
