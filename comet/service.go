@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/golang/glog"
+
 	"gopush-cluster/internal/msg"
 	"gopush-cluster/internal/peer"
 	"gopush-cluster/internal/rpcnet"
@@ -136,6 +138,13 @@ func (s *Server) push(ctx context.Context, pushes []peer.Push) []peer.PushResult
 	c := newCall(ctx, n)
 	items := make([]push, n)
 	keys := make([]string, 0, n)
+	if glog.V(2) {
+		defer func() {
+			for i, r := range c.results {
+				glog.Infof("comet: pushed key=%q mid=%d bytes=%d code=%v", keys[i], r.Mid, len(items[i].msg), r.Code)
+			}
+		}()
+	}
 	for _, p := range pushes {
 		body := &payload{msg: p.Msg}
 		bad := checkPush(p)

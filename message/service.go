@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/golang/glog"
+
 	"gopush-cluster/internal/config"
 	"gopush-cluster/internal/mid"
 	"gopush-cluster/internal/msg"
@@ -61,7 +63,11 @@ func (s *Service) Save(args *peer.SaveArgs, reply *peer.SaveReply) (err error) {
 		index = append(index, i)
 	}
 	for n, r := range s.shards.save(ctx, items) {
-		reply.Results[index[n]] = peer.SaveResult{Code: codeOf(r.err), Mid: r.mid, Prev: r.prev}
+		code := codeOf(r.err)
+		reply.Results[index[n]] = peer.SaveResult{Code: code, Mid: r.mid, Prev: r.prev}
+		if glog.V(2) {
+			glog.Infof("message: saved key=%q mid=%d prev=%d bytes=%d code=%v", items[n].key, r.mid, r.prev, len(items[n].msg.Body), code)
+		}
 	}
 	return nil
 }

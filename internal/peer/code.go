@@ -30,6 +30,21 @@ var (
 	ErrNoMethod = errors.New("peer: the daemon does not know this call")
 )
 
+// String returns the code's name, for logs.
+func (c Code) String() string {
+	switch c {
+	case OK:
+		return "ok"
+	case NotMine:
+		return "not_mine"
+	case Failed:
+		return "failed"
+	case Invalid:
+		return "invalid"
+	}
+	return fmt.Sprintf("code_%d", int(c))
+}
+
 // Err returns nil for OK, and otherwise one of ErrNotMine, ErrInvalid and ErrFailed.
 func (c Code) Err() error {
 	switch c {
