@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"net/http"
 	"time"
 
@@ -118,15 +117,3 @@ func (s *Server) followRing(ctx context.Context) error {
 
 // burst keeps a pace even: no more at once than a twentieth of a second's worth.
 func burst(r rate.Limit) int { return max(1, int(r/20)) }
-
-// quietLog takes what net/http says about its clients' faults.
-func quietLog() *log.Logger { return log.New(clientFaults{}, "", 0) }
-
-type clientFaults struct{}
-
-func (clientFaults) Write(p []byte) (int, error) {
-	if glog.V(1) {
-		glog.Infof("comet: websocket port: %s", p)
-	}
-	return len(p), nil
-}

@@ -75,7 +75,7 @@ func (e filled) handle(c *channel) {
 // giveUpFill ends the sessions, which come back and ask for what they miss:
 // sending anything later would hide it from them.
 func (c *channel) giveUpFill(err error) {
-	glog.Warningf("comet: messages in between could not be fetched, sessions end key=%q sessions=%d err=%v", c.key, len(c.sessions), err)
+	glog.Warningf("comet: messages in between could not be fetched, sessions end key=%q sessions=%d err=%q", c.key, len(c.sessions), err)
 	for _, s := range c.sessions {
 		s.end(endFillFailed)
 	}

@@ -94,7 +94,7 @@ func (e baseRead) handle(c *channel) {
 	switch {
 	case e.err != nil && len(c.sessions) > 0 && !c.based:
 		if glog.V(1) {
-			glog.Infof("comet: base not learned key=%q err=%v", c.key, e.err)
+			glog.Infof("comet: base not learned key=%q err=%q", c.key, e.err)
 		}
 		time.AfterFunc(e.backoff.Next(), func() { c.post(again(func(c *channel) { c.readBase(e.backoff) })) })
 		return

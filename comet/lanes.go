@@ -154,7 +154,7 @@ func (l *lanes) follow(ctx context.Context) {
 			if last == nil || !maps.Equal(last, reply.Nodes) {
 				last = reply.Nodes
 				l.ring.Store(ketama.New(reply.Nodes, reply.Base))
-				glog.Infof("comet: shards of the store are %v", reply.Nodes)
+				glog.Infof("comet: shards of the store changed shards=%v", reply.Nodes)
 			}
 		}
 		select {

@@ -85,7 +85,7 @@ func (e saved) handle(c *channel) {
 	c.leaving++
 	c.pop(len(e.pushes))
 	if e.err != nil && glog.V(1) {
-		glog.Infof("comet: save failed key=%q pushes=%d err=%v", c.key, len(e.pushes), e.err)
+		glog.Infof("comet: save failed key=%q pushes=%d err=%q", c.key, len(e.pushes), e.err)
 	}
 	answer := make([]func(), 0, len(e.pushes))
 	for i, p := range e.pushes {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -134,7 +135,7 @@ func (s *Server) Run(ctx context.Context) error {
 		ReadHeaderTimeout: commandTime,
 		IdleTimeout:       commandTime,
 		MaxHeaderBytes:    8 << 10,
-		ErrorLog:          quietLog(),
+		ErrorLog:          log.New(clientFaults{}, "", 0),
 		ConnState: func(_ net.Conn, st http.ConnState) {
 			if st == http.StateNew {
 				s.stats.accepts[1].Add(1)

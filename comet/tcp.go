@@ -30,7 +30,7 @@ func (s *Server) serveTCP(ctx context.Context, l net.Listener) error {
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		default: // out of descriptors, say: the clients wait in the kernel's queue
-			glog.Warningf("comet: accept failed addr=%s err=%v", l.Addr(), err)
+			glog.Warningf("comet: accept failed addr=%s err=%q", l.Addr(), err)
 			if wait.Wait(ctx) != nil {
 				return nil
 			}
@@ -43,7 +43,7 @@ func (s *Server) serveTCPConn(nc net.Conn) {
 	defer nc.Close()
 	conn, err := s.tune(nc)
 	if err != nil {
-		glog.V(1).Infof("comet: socket not usable err=%v", err)
+		glog.V(1).Infof("comet: socket not usable err=%q", err)
 		return
 	}
 	if !s.greet(conn) {
@@ -73,7 +73,7 @@ func (s *Server) refuse(conn socket, err error, frame func(wire.Reply) []byte) {
 	r, why := reply(err)
 	s.stats.refused[why].Add(1)
 	if glog.V(1) {
-		glog.Infof("comet: refused reply=%q err=%v", r, err)
+		glog.Infof("comet: refused reply=%q err=%q", r, err)
 	}
 	if r != "" {
 		sayLast(conn, frame(r))

@@ -1,6 +1,7 @@
 package comet
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"net/http"
@@ -50,7 +51,7 @@ func (s *Server) serveWSConn(nc net.Conn, sub wire.Sub, err error) {
 	defer nc.Close()
 	conn, terr := s.tune(nc)
 	if terr != nil {
-		glog.V(1).Infof("comet: socket not usable err=%v", terr)
+		glog.V(1).Infof("comet: socket not usable err=%q", terr)
 		return
 	}
 	if !s.greet(conn) {
@@ -172,4 +173,14 @@ func (r *wsReader) frame(s *session, f wire.Frame) error {
 		s.beat()
 	}
 	return nil
+}
+
+// clientFaults takes what net/http says about the clients of this port.
+type clientFaults struct{}
+
+func (clientFaults) Write(line []byte) (int, error) {
+	if glog.V(1) {
+		glog.Infof("comet: websocket client failed err=%q", bytes.TrimSpace(line))
+	}
+	return len(line), nil
 }

@@ -72,7 +72,7 @@ func (s *boltStore) CheckToken(ctx context.Context, key, hash string) (peer.Toke
 	if renewed.hash != "" {
 		// The token is live whether or not its life can be prolonged now.
 		if err := s.AddToken(ctx, renewed); err != nil {
-			glog.Warningf("message: token not renewed key=%q err=%v", key, err)
+			glog.Warningf("message: token not renewed key=%q err=%q", key, err)
 		}
 	}
 	return state, nil

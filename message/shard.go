@@ -81,7 +81,7 @@ func (h *shard) watch(ctx context.Context) error {
 		case errors.Is(err, errEviction):
 			select {
 			case <-h.answered: // it was changed under us: a reason to worry, none to fail
-				glog.Errorf("message: shard=%s %v", h.name, err)
+				glog.Errorf("message: shard is set up to evict by now shard=%s err=%q", h.name, err)
 				h.found(nil)
 			default:
 				return err
@@ -127,10 +127,10 @@ func (h *shard) found(err error) {
 	case err == nil && was.err != nil:
 		glog.Infof("message: shard up shard=%s after=%v", h.name, time.Since(was.since).Round(time.Millisecond))
 	case err != nil && (was.err == nil || was.err == errNotAsked):
-		glog.Warningf("message: shard down, its keys fail until it answers shard=%s err=%v", h.name, err)
+		glog.Warningf("message: shard down, its keys fail until it answers shard=%s err=%q", h.name, err)
 	case err != nil:
 		h.sparse.Do(func() {
-			glog.Warningf("message: waiting for shard=%s down=%v err=%v", h.name, time.Since(was.since).Round(time.Second), err)
+			glog.Warningf("message: waiting for a shard shard=%s down=%v err=%q", h.name, time.Since(was.since).Round(time.Second), err)
 		})
 		h.state.Store(&shardState{err: err, since: was.since})
 		return
@@ -208,7 +208,7 @@ func (h *shard) note(err error) {
 		return
 	}
 	h.failed.Add(1)
-	h.sparse.Do(func() { glog.Warningf("message: call failed shard=%s err=%v", h.name, err) })
+	h.sparse.Do(func() { glog.Warningf("message: call failed shard=%s err=%q", h.name, err) })
 	if errors.Is(err, errUnavailable) {
 		h.doubt()
 	}

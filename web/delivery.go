@@ -190,7 +190,7 @@ func (s *Server) save(ctx context.Context, m message, targets []*target) {
 	s.count.direct.Add(int64(len(targets)))
 	reply, err := s.stored.Save(ctx, args)
 	if err != nil || len(reply.Results) != len(targets) {
-		s.sparse.Do(func() { glog.Warningf("web: direct save failed keys=%d cause=%v", len(targets), err) })
+		s.sparse.Do(func() { glog.Warningf("web: direct save failed keys=%d err=%v", len(targets), err) })
 		return
 	}
 	for i, t := range targets {
@@ -203,7 +203,7 @@ func (s *Server) save(ctx context.Context, m message, targets []*target) {
 func contain(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			glog.Errorf("web: panic in a delivery cause=%v\n%s", p, debug.Stack())
+			glog.Errorf("web: delivery panicked panic=%v\n%s", p, debug.Stack())
 		}
 	}()
 	f()

@@ -37,11 +37,11 @@ func newHTTPServer(h http.Handler) *http.Server {
 type serverLog struct{}
 
 func (serverLog) Write(line []byte) (int, error) {
-	text := strings.TrimSuffix(string(line), "\n")
+	text := strings.TrimSpace(string(line))
 	if strings.HasPrefix(text, "http: Accept error") {
-		glog.Errorf("web: %s", text)
+		glog.Errorf("web: accept failed err=%q", text)
 	} else {
-		glog.V(1).Infof("web: %s", text)
+		glog.V(1).Infof("web: connection failed err=%q", text)
 	}
 	return len(line), nil
 }

@@ -89,7 +89,7 @@ func (s *Server) call(e endpoint, q *request, guard func(*http.Request) error) (
 	defer func() {
 		if p := recover(); p != nil {
 			data, err = nil, fmt.Errorf("web: panic: %v", p)
-			glog.Errorf("web: panic path=%s cause=%v\n%s", q.URL.Path, p, debug.Stack())
+			glog.Errorf("web: handler panicked path=%s panic=%v\n%s", q.URL.Path, p, debug.Stack())
 		}
 	}()
 	if guard != nil {
@@ -113,8 +113,8 @@ func (s *Server) note(path string, ret int, err error) {
 	switch ret {
 	case retOK:
 	case retInternal:
-		s.sparse.Do(func() { glog.Warningf("web: request failed path=%s cause=%v", path, err) })
+		s.sparse.Do(func() { glog.Warningf("web: request failed path=%s err=%q", path, err) })
 	default:
-		glog.V(1).Infof("web: request refused path=%s ret=%d cause=%v", path, ret, err)
+		glog.V(1).Infof("web: request refused path=%s ret=%d err=%q", path, ret, err)
 	}
 }

@@ -57,7 +57,7 @@ func (s *Server) syncPending(ctx context.Context) {
 	}
 	s.count.synced.Add(int64(len(told)))
 	if err := s.stored.Settle(ctx, told); err != nil {
-		s.sparse.Do(func() { glog.Warningf("web: pending keys not settled keys=%d cause=%v", len(told), err) })
+		s.sparse.Do(func() { glog.Warningf("web: pending keys not settled keys=%d err=%q", len(told), err) })
 	}
 }
 

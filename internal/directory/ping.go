@@ -60,9 +60,9 @@ func (d *Directory) ping(ctx context.Context, l *link) {
 	d.choose()
 	switch {
 	case err != nil:
-		glog.Warningf("directory: %s does not answer its ping addr=%s err=%q", l.kind, l.addr, err)
+		glog.Warningf("directory: no answer to a ping daemon=%s addr=%s err=%q", l.kind, l.addr, err)
 	case !first:
-		glog.Infof("directory: %s answers again addr=%s", l.kind, l.addr)
+		glog.Infof("directory: answers again daemon=%s addr=%s", l.kind, l.addr)
 	}
 }
 
@@ -73,7 +73,7 @@ func (d *Directory) doubt(l *link, err error) {
 		return
 	}
 	if l.state.Swap(dead) != dead {
-		glog.Warningf("directory: %s did not answer a call addr=%s err=%q", l.kind, l.addr, err)
+		glog.Warningf("directory: no answer to a call daemon=%s addr=%s err=%q", l.kind, l.addr, err)
 		d.choose()
 		d.pingNow()
 	}

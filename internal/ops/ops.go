@@ -134,7 +134,7 @@ func statMux(opts Options) http.Handler {
 	mux.HandleFunc("GET /stat", func(w http.ResponseWriter, _ *http.Request) {
 		body, err := json.MarshalIndent(opts.Numbers(), "", "  ")
 		if err != nil {
-			glog.Errorf("ops: /stat cannot be encoded err=%v", err)
+			glog.Errorf("ops: /stat cannot be encoded err=%q", err)
 			http.Error(w, "the numbers cannot be encoded", http.StatusInternalServerError)
 			return
 		}

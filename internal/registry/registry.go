@@ -68,11 +68,11 @@ func (b *base) follow(ctx context.Context, who string, step func(context.Context
 			}
 			if now.Sub(since) >= worry && now.Sub(warned) >= remind {
 				warned = now
-				glog.Warningf("registry: %s waits for ZooKeeper and tries again since=%s err=%q", who, now.Sub(since).Round(time.Second), err)
+				glog.Warningf("registry: waits for ZooKeeper and tries again who=%q since=%s err=%q", who, now.Sub(since).Round(time.Second), err)
 			}
 		case !since.IsZero():
 			if !warned.IsZero() {
-				glog.Infof("registry: %s goes on after=%s", who, now.Sub(since).Round(time.Millisecond))
+				glog.Infof("registry: goes on who=%q after=%s", who, now.Sub(since).Round(time.Millisecond))
 			}
 			since, warned = time.Time{}, time.Time{}
 			retry.Reset()

@@ -130,7 +130,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener, serve func(net.Conn
 		case errors.Is(err, net.ErrClosed):
 			return err
 		default:
-			s.refusal.Do(func() { glog.Warningf("rpcnet: accept failed, trying again addr=%s err=%v", l.Addr(), err) })
+			s.refusal.Do(func() { glog.Warningf("rpcnet: accept failed, trying again addr=%s err=%q", l.Addr(), err) })
 			if pause.Wait(ctx) != nil {
 				return nil
 			}
@@ -151,7 +151,7 @@ func (s *Server) serve(ctx, over context.Context, conn net.Conn) {
 	}
 	if err != nil {
 		if !errors.Is(err, io.EOF) { // it only looked whether the port is open
-			s.refusal.Do(func() { glog.Warningf("rpcnet: peer refused addr=%s err=%v", conn.RemoteAddr(), err) })
+			s.refusal.Do(func() { glog.Warningf("rpcnet: peer refused addr=%s err=%q", conn.RemoteAddr(), err) })
 		}
 		return
 	}
