@@ -23,11 +23,9 @@ type standalone struct {
 	env     []string // of the gopush commands: where they remember
 }
 
-// startStandalone starts one on ports of its own. more is laid over its file.
-func startStandalone(t *testing.T, more settings) *standalone {
+// configureStandalone writes a file with ports of its own into dir.
+func configureStandalone(t *testing.T, dir string) *daemon {
 	t.Helper()
-	bin := testenv.Binary(t, "gopush")
-	dir := t.TempDir()
 	d := &daemon{
 		kind: "standalone", path: filepath.Join(dir, "standalone.toml"),
 		tcp: testenv.FreeAddr(t), ws: testenv.FreeAddr(t), web: testenv.FreeAddr(t), admin: testenv.FreeAddr(t), stat: testenv.FreeAddr(t),
@@ -40,8 +38,17 @@ func startStandalone(t *testing.T, more settings) *standalone {
 		"message.rpc.bind":  []string{testenv.FreeAddr(t)},
 		"message.stat.bind": []string{testenv.FreeAddr(t)}, "message.pprof.bind": []string{},
 		"comet.log.v": 2,
-	}.with(more)
+	}
 	d.conf.write(t, d.path)
+	return d
+}
+
+// startStandalone starts one on ports of its own.
+func startStandalone(t *testing.T) *standalone {
+	t.Helper()
+	bin := testenv.Binary(t, "gopush")
+	dir := t.TempDir()
+	d := configureStandalone(t, dir)
 	s := &standalone{data: filepath.Join(dir, "data"), env: []string{"XDG_STATE_HOME=" + t.TempDir(), "HOME="}}
 	d.Process = testenv.Command{
 		Name: "standalone", Dir: dir, Ready: d.readyz,
@@ -95,7 +102,7 @@ func (s *standalone) gopush(args ...string) string {
 // TestStandalone does what the README shows, and then loses its process.
 func TestStandalone(t *testing.T) {
 	t.Parallel()
-	s := startStandalone(t, nil)
+	s := startStandalone(t)
 	message := func(n int) string { return fmt.Sprintf(`{"%s":%d}`, payloadMark, n) }
 
 	// Subscribe, push, see the message.
@@ -184,7 +191,7 @@ func TestStandalone(t *testing.T) {
 // what came meanwhile, once and in order.
 func TestSubComesBack(t *testing.T) {
 	t.Parallel()
-	s := startStandalone(t, nil)
+	s := startStandalone(t)
 	for _, args := range [][]string{{"sub", "bob"}, {"sub", "carol", "--ws"}} {
 		sub := testenv.Command{Name: "sub-" + args[1], Args: s.command(args...), Env: s.env}.New(t)
 		sub.Launch()
@@ -222,7 +229,8 @@ func TestSubComesBack(t *testing.T) {
 func TestGopushErrors(t *testing.T) {
 	t.Parallel()
 	nobody := "http://" + testenv.FreeAddr(t)
-	busy := startStandalone(t, nil)
+	busy := startStandalone(t)
+	second := configureStandalone(t, t.TempDir()) // with other ports, and the same data
 	for _, tt := range []struct {
 		name string
 		args []string
@@ -235,7 +243,7 @@ func TestGopushErrors(t *testing.T) {
 		{"no JSON", []string{"push", "alice", "hello"}, 2, "--text"},
 		{"nobody there", []string{"push", "alice", "1", "--admin", nobody}, 1, "gopush standalone"},
 		{"nobody to subscribe at", []string{"sub", "alice", "--web", nobody, "--timeout", "1s"}, 1, "gopush standalone"},
-		{"data in use", []string{"standalone", "--data", busy.data}, 1, "--data"},
+		{"data in use", []string{"standalone", "--data", busy.data, "-c", second.path}, 1, "--data"},
 		{"no such file", []string{"standalone", "--data", t.TempDir(), "-c", "/nowhere.toml"}, 2, "/nowhere.toml"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
