@@ -177,8 +177,8 @@ func validZNode(path string) bool {
 
 // Log is what a daemon logs.
 type Log struct {
-	// V is how much: 0 starts, stops and trouble, 1 also each session, 2 also
-	// each message. The flag -v raises it.
+	// V is how much: 0 starts, stops and trouble, 1 also each session or refused
+	// request, 2 also each message. The flag -v raises it.
 	V int `toml:"v"`
 }
 

@@ -16,8 +16,7 @@ import (
 type Option func(http.Header)
 
 // ID names a push, with 1 to 255 bytes. Pushes of one key under one ID are
-// stored once, however often they are sent: those within 10 minutes, or for as
-// long as the message is kept.
+// stored once, however often they are sent while the message is kept.
 func ID(id string) Option { return func(h http.Header) { h.Set("Idempotency-Key", id) } }
 
 // PushPrivate pushes message to key's sessions and keeps it for expire, which
