@@ -15,7 +15,7 @@ import (
 // migrate.rate, or faster where ctx ends sooner, and closes. One failing step
 // does not skip the next.
 func (s *Server) drain(ctx context.Context, m Member, leave context.CancelFunc, web *http.Server) error {
-	glog.Infof("comet: draining sessions=%d", s.stats.sessions[0].Load()+s.stats.sessions[1].Load())
+	glog.Infof("comet: draining sessions=%d", s.stats.open())
 	var errs []error
 	leave()
 	if err := s.leaveRing(ctx, m); err != nil {
@@ -31,7 +31,7 @@ func (s *Server) drain(ctx context.Context, m Member, leave context.CancelFunc, 
 	s.closeGreeting()
 	pace := rate.Limit(s.cfg.Load().Migrate.Rate)
 	if end, ok := ctx.Deadline(); ok {
-		all := float64(s.stats.sessions[0].Load() + s.stats.sessions[1].Load())
+		all := float64(s.stats.open())
 		if left := time.Until(end).Seconds() / 2; left > 0 {
 			pace = max(pace, rate.Limit(all/left))
 		}
@@ -89,7 +89,7 @@ func (s *Server) awaitSockets(ctx context.Context) {
 		return
 	case <-ctx.Done():
 	}
-	glog.Warningf("comet: drain.timeout is over, closing what is left sessions=%d", s.stats.sessions[0].Load()+s.stats.sessions[1].Load())
+	glog.Warningf("comet: drain.timeout is over, closing what is left sessions=%d", s.stats.open())
 	s.env.table.each(func(c *channel) bool {
 		c.hold()
 		c.post(ending{why: endDrain})

@@ -138,7 +138,7 @@ func (s *Server) Run(ctx context.Context) error {
 		ErrorLog:          log.New(clientFaults{}, "", 0),
 		ConnState: func(_ net.Conn, st http.ConnState) {
 			if st == http.StateNew {
-				s.stats.accepts[1].Add(1)
+				s.stats.accepts[overWebSocket].Add(1)
 			}
 		},
 	}
@@ -178,7 +178,7 @@ func (s *Server) Run(ctx context.Context) error {
 	err := g.Wait()
 	s.sockets.Wait()
 	s.lanes.close()
-	glog.Infof("comet: stopped sessions=%d", s.stats.sessions[0].Load()+s.stats.sessions[1].Load())
+	glog.Infof("comet: stopped sessions=%d", s.stats.open())
 	return err
 }
 

@@ -406,7 +406,7 @@ func TestDrainSaysGoodbyeAndLeavesFirst(t *testing.T) {
 	}
 	defer ws.Close()
 	ws.ReadMessage()
-	await(t, "the silent one to be accepted", func() bool { return r.stats.accepts[0].Load() == 3 })
+	await(t, "the silent one to be accepted", func() bool { return r.stats.accepts[overTCP].Load() == 3 })
 	r.stop()
 	expect(t, newer, "-n\r\n")
 	expectEnd(t, newer)

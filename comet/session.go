@@ -32,12 +32,11 @@ type session struct {
 	sent     int64       // the largest mid it was sent
 }
 
-// kind is the session's place in counters by transport.
-func (s *session) kind() int {
+func (s *session) transport() transport {
 	if s.ws {
-		return 1
+		return overWebSocket
 	}
-	return 0
+	return overTCP
 }
 
 // take hands a live message to the session.

@@ -27,10 +27,19 @@ var reasonNames = [reasons]string{
 
 func (r reason) String() string { return reasonNames[r] }
 
-// counters are the comet's own figures. All only rise but Sessions and Queued.
+// transport is how a client is connected.
+type transport int
+
+const (
+	overTCP transport = iota
+	overWebSocket
+	transports // how many there are
+)
+
+// counters are the comet's own figures. All only rise but sessions and queued.
 type counters struct {
-	accepts   [2]atomic.Int64 // sockets accepted: TCP, WebSocket
-	sessions  [2]atomic.Int64 // sessions now: TCP, WebSocket
+	accepts   [transports]atomic.Int64 // sockets accepted
+	sessions  [transports]atomic.Int64 // sessions now
 	refused   [refusals]atomic.Int64
 	ended     [reasons]atomic.Int64
 	beats     atomic.Int64
@@ -60,6 +69,11 @@ const (
 
 var refusalNames = [refusals]string{"protocol", "timeout", "param", "not_owner", "token", "channel", "full", "store"}
 
+// open returns how many sessions there are now.
+func (c *counters) open() int64 {
+	return c.sessions[overTCP].Load() + c.sessions[overWebSocket].Load()
+}
+
 // Stat is what /stat shows. Counts are since the start.
 type Stat struct {
 	Channels  int              `json:"channels"`
@@ -80,8 +94,8 @@ type Stat struct {
 
 func (c *counters) stat() Stat {
 	s := Stat{
-		TCP: c.sessions[0].Load(), WS: c.sessions[1].Load(),
-		Accepts: map[string]int64{"tcp": c.accepts[0].Load(), "websocket": c.accepts[1].Load()},
+		TCP: c.sessions[overTCP].Load(), WS: c.sessions[overWebSocket].Load(),
+		Accepts: map[string]int64{"tcp": c.accepts[overTCP].Load(), "websocket": c.accepts[overWebSocket].Load()},
 		Refused: make(map[string]int64), Ended: make(map[string]int64),
 		Beats: c.beats.Load(), Pushes: c.pushes.Load(), Saved: c.saved.Load(), Failed: c.failed.Load(),
 		Delivered: c.delivered.Load(), Dropped: c.dropped.Load(), Fills: c.fills.Load(), Queued: c.queued.Load(),

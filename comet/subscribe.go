@@ -49,7 +49,7 @@ func (s *Server) subscribe(conn socket, sub wire.Sub, ws bool) (*session, error)
 	sess.accepted()
 	c.hold()
 	sess.release = time.AfterFunc(s.limits().hold, func() { c.post(released{sess}) })
-	s.stats.sessions[sess.kind()].Add(1)
+	s.stats.sessions[sess.transport()].Add(1)
 	if glog.V(1) {
 		glog.Infof("comet: session begins key=%q ws=%v version=%q", sub.Key, ws, sub.Version)
 	}
@@ -78,7 +78,7 @@ func (s *Server) leave(sess *session) {
 		sess.channel.release(1) // the timer's own hold; the session has another
 	}
 	sess.channel.post(left{sess})
-	s.stats.sessions[sess.kind()].Add(-1)
+	s.stats.sessions[sess.transport()].Add(-1)
 	why := sess.reason()
 	s.stats.ended[why].Add(1)
 	if glog.V(1) {

@@ -25,7 +25,7 @@ func (s *Server) serveTCP(ctx context.Context, l net.Listener) error {
 		switch {
 		case err == nil:
 			wait.Reset()
-			s.stats.accepts[0].Add(1)
+			s.stats.accepts[overTCP].Add(1)
 			s.sockets.Go(func() { s.serveTCPConn(conn) })
 		case errors.Is(err, net.ErrClosed):
 			return nil
