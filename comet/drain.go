@@ -70,7 +70,7 @@ func (s *Server) sendAway(ctx context.Context, lim *rate.Limiter, why reason, wh
 				return false
 			}
 			c.hold()
-			c.post(ending{why: why, goodbye: true})
+			c.post(ending(func(s *session) { s.sendAway(why) }))
 		}
 		return true
 	})
@@ -92,7 +92,7 @@ func (s *Server) awaitSockets(ctx context.Context) {
 	glog.Warningf("comet: drain.timeout is over, closing what is left sessions=%d", s.stats.open())
 	s.env.table.each(func(c *channel) bool {
 		c.hold()
-		c.post(ending{why: endDrain})
+		c.post(ending(func(s *session) { s.end(endDrain) }))
 		return true
 	})
 	<-gone

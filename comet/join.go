@@ -44,20 +44,13 @@ func (e left) handle(c *channel) {
 	}
 }
 
-// ending ends all sessions of the channel.
-type ending struct {
-	why     reason
-	goodbye bool // tell those who understand it to go elsewhere
-}
+// ending ends all sessions of the channel, each in the way it is told.
+type ending func(*session)
 
-func (e ending) handle(c *channel) {
+func (end ending) handle(c *channel) {
 	c.leaving++
 	for _, s := range c.sessions {
-		if e.goodbye {
-			s.sendAway(e.why)
-		} else {
-			s.end(e.why)
-		}
+		end(s)
 	}
 }
 

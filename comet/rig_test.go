@@ -53,7 +53,7 @@ func (r *rig) close() {
 	r.t.Helper()
 	r.env.table.each(func(c *channel) bool {
 		c.hold()
-		c.post(ending{why: endDrain})
+		c.post(ending(func(s *session) { s.end(endDrain) }))
 		return true
 	})
 	r.sockets.Wait()

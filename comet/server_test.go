@@ -391,6 +391,18 @@ func TestCloseEndsTheKeysSessions(t *testing.T) {
 	expectEnd(t, a)
 	io.WriteString(b, "h")
 	expect(t, b, "+h\r\n")
+	ws, _, err := websocket.DefaultDialer.Dial("ws://"+r.info.WS[0]+"/sub?key=k&heartbeat=30", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.Close()
+	ws.ReadMessage() // +h
+	if err := r.rpc().Call("CometRPC.Close", "k", &ret); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := ws.ReadMessage(); !websocket.IsCloseError(err, 1000) {
+		t.Errorf("websocket: %v, want close 1000", err)
+	}
 }
 
 func TestDrainSaysGoodbyeAndLeavesFirst(t *testing.T) {

@@ -106,7 +106,7 @@ func (v *Service) Close(key string, ret *int) (err error) {
 		return err
 	}
 	if c := v.s.env.table.find(key); c != nil {
-		c.post(ending{why: endClosed})
+		c.post(ending(func(s *session) { s.dismiss(endClosed) }))
 	}
 	return nil
 }

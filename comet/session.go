@@ -99,8 +99,18 @@ var (
 	acceptedTCP = []byte(wire.Accepted)
 	acceptedWS  = wire.AppendText(nil, wire.Accepted)
 	goAwayTCP   = []byte(wire.WrongNode)
+	closedWS    = wire.AppendClose(nil, wire.CloseNormal, "")
 	goAwayWS    = wire.AppendClose(nil, wire.CloseRestart, "ask /1/server/get again")
 )
+
+// dismiss ends the session without asking the client to come back elsewhere.
+func (s *session) dismiss(why reason) {
+	if s.ws {
+		s.finish(why, closedWS)
+	} else {
+		s.end(why)
+	}
+}
 
 // sendAway ends the session after what waits for it, and tells a client that
 // understands it to ask web again.
