@@ -165,6 +165,42 @@ type (
 	// SyncReply answers for each key, in their order: OK or NotMine.
 	SyncReply struct{ Codes []Code }
 
+	// ForwardArgs is CometRPC.Forward: the owner of keys tells a comet that held
+	// them before, and may still have sessions of theirs, what was pushed.
+	ForwardArgs struct {
+		Bodies []json.RawMessage // canonical; shared by items
+		Items  []ForwardItem
+		Budget int64
+	}
+	// ForwardItem is one message of one key, or a question about the key.
+	ForwardItem struct {
+		Key  string
+		Body int   // index into ForwardArgs.Bodies; -1: only Given is asked for
+		Mid  int64 // of a stored message; 0: it is not stored, and the callee gives the mid
+		Prev int64 // the last mid of the key before a stored one
+	}
+	// ForwardReply answers for each item, in their order.
+	ForwardReply struct{ Results []ForwardResult }
+	// ForwardResult says how far the callee is with the key.
+	ForwardResult struct {
+		Given int64 // the largest mid that it gave to anyone; 0: it holds nothing of the key
+	}
+	// DoneArgs is CometRPC.Done: the comet at Addr holds no sessions any more
+	// of keys that are not its own in the ring of Epoch.
+	DoneArgs struct {
+		Addr  string // host:port of its RPC
+		Epoch int64
+	}
+	// ViewReply is CometRPC.View and MessageRPC.View (argument: int 0): the ring
+	// as the callee sees it, for a comet that cannot ask ZooKeeper.
+	ViewReply struct {
+		Epoch int64
+		Nodes map[string]int // node → weight
+	}
+	// WeightArgs is CometRPC.Weight: from now on the comet has this weight,
+	// until it is restarted.
+	WeightArgs struct{ Weight int }
+
 	// ShardsReply is MessageRPC.Shards (argument: int 0): the ring over the
 	// stores, by which a comet sorts its saves into lanes.
 	ShardsReply struct {
