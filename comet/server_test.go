@@ -1,6 +1,7 @@
 package comet
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -374,6 +375,39 @@ func TestServiceRefusesBadInput(t *testing.T) {
 	}
 	if err := c.Call("CometRPC.Ping", 0, &ret); err != nil || ret != 0 {
 		t.Errorf("Ping: %d, %v", ret, err)
+	}
+}
+
+func TestOldPushToAKeyNamedTwicePushesOnce(t *testing.T) {
+	r := start(t, nil)
+	for _, expire := range []uint{60, 0} {
+		key := fmt.Sprint("twice", expire)
+		conn := r.dial()
+		io.WriteString(conn, sub(key, "30", "", "1.0"))
+		expect(t, conn, "+h\r\n")
+		var fk peer.PushPrivatesReply
+		args := peer.PushPrivatesArgs{Keys: []string{key, "bad", key, "bad", key}, Msg: json.RawMessage(`1`), Expire: expire}
+		if err := r.rpc().Call("CometRPC.PushPrivates", args, &fk); err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		if expire > 0 {
+			want = []string{"bad"}
+		}
+		if !slices.Equal(fk.FKeys, want) {
+			t.Errorf("expire %d: fk %v, want %v", expire, fk.FKeys, want)
+		}
+		var ret int
+		if err := r.rpc().Call("CometRPC.PushPrivate", peer.PushPrivateArgs{Key: key, Msg: json.RawMessage(`2`), Expire: expire}, &ret); err != nil {
+			t.Fatal(err)
+		}
+		in := bufio.NewReader(conn)
+		for _, want := range []string{`{"msg":1,`, `{"msg":2,`} {
+			in.ReadString('\n') // the length
+			if body, err := in.ReadString('\n'); err != nil || !strings.HasPrefix(body, want) {
+				t.Errorf("expire %d: got %q, %v; want %s", expire, body, err, want)
+			}
+		}
 	}
 }
 

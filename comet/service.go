@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/golang/glog"
@@ -39,16 +40,28 @@ func (v *Service) PushPrivate(args *peer.PushPrivateArgs, ret *int) (err error) 
 // PushPrivates pushes one message to many keys and names those that failed.
 func (v *Service) PushPrivates(args *peer.PushPrivatesArgs, reply *peer.PushPrivatesReply) (err error) {
 	defer rpcnet.Recover("CometRPC.PushPrivates", &err)
-	results, err := v.pushOld(args.Keys, args.Msg, args.Expire)
+	keys := once(args.Keys)
+	results, err := v.pushOld(keys, args.Msg, args.Expire)
 	if err != nil {
 		return err
 	}
 	for i, r := range results {
 		if r.Code != peer.OK {
-			reply.FKeys = append(reply.FKeys, args.Keys[i])
+			reply.FKeys = append(reply.FKeys, keys[i])
 		}
 	}
 	return nil
+}
+
+// once returns keys in their order, without those that were named before: a key
+// named twice is pushed to once.
+func once(keys []string) []string {
+	seen := make(map[string]bool, len(keys))
+	return slices.DeleteFunc(slices.Clone(keys), func(key string) bool {
+		before := seen[key]
+		seen[key] = true
+		return before
+	})
 }
 
 // pushOld does for an old web what ours does before it calls Push.
