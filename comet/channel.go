@@ -279,6 +279,9 @@ func (c *channel) handOne(d *delivery) {
 	if d.stored {
 		c.known = d.mid
 	}
+	if d.expired(c.env.now()) {
+		return
+	}
 	for _, s := range c.sessions {
 		s.take(d)
 	}

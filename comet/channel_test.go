@@ -649,3 +649,44 @@ func TestPushWhoseCallerGaveUpIsNotSaved(t *testing.T) {
 		wantBodies(t, sock, "2", "1", "3")
 	})
 }
+
+func TestExpiredMessageIsNotDelivered(t *testing.T) {
+	expires := func(t *testing.T, r *rig, body string) {
+		p := r.item(body, true, "k")
+		p.ExpireAt = time.Now().Unix() + 1
+		if res := r.Server.push(t.Context(), []peer.Push{p})[0]; res.Code != peer.OK {
+			t.Fatalf("code %d", res.Code)
+		}
+	}
+	slowly := func(d time.Duration) func(op string) error {
+		return func(op string) error {
+			if op == "read" {
+				time.Sleep(d)
+			}
+			return nil
+		}
+	}
+	t.Run("held", func(t *testing.T) {
+		bubble(t, func(c *Config) { c.Legacy.Hold = 3e9 }, func(t *testing.T, r *rig) {
+			_, sock := r.join("k", nil)
+			expires(t, r, "1")
+			r.mustPush("k", "2", true)
+			time.Sleep(5 * time.Second)
+			wantBodies(t, sock, "2")
+		})
+	})
+	t.Run("behind a fill", func(t *testing.T) {
+		bubble(t, nil, func(t *testing.T, r *rig) {
+			_, sock := r.live("k")
+			r.msgs.direct("k", "1", "web1")
+			r.msgs.set(slowly(1500*time.Millisecond), nil)
+			expires(t, r, "2")
+			r.mustPush("k", "3", true)
+			time.Sleep(2 * time.Second)
+			wantBodies(t, sock, "1", "3")
+			r.mustPush("k", "4", true)
+			synctest.Wait()
+			wantBodies(t, sock, "1", "3", "4")
+		})
+	})
+}

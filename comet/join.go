@@ -137,8 +137,11 @@ func (c *channel) settle(s *session) {
 // goLive hands a session what was held for it.
 func (c *channel) goLive(s *session) {
 	s.held = false
+	now := c.env.now()
 	for _, d := range s.waiting {
-		s.deliver(d)
+		if !d.expired(now) {
+			s.deliver(d)
+		}
 	}
 	s.waiting = nil
 }

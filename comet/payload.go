@@ -3,6 +3,7 @@ package comet
 import (
 	"encoding/json"
 	"sync"
+	"time"
 
 	"gopush-cluster/internal/wire"
 )
@@ -29,11 +30,15 @@ func (p *payload) body(old bool) wire.Body {
 // channel's turns own it.
 type delivery struct {
 	*payload
-	mid    int64
-	prev   int64 // every stored message up to this one goes out before it
-	stored bool
-	frames [4][]byte // by form, rendered at first use and shared by the sessions
+	mid     int64
+	prev    int64 // every stored message up to this one goes out before it
+	stored  bool
+	expires int64     // unix second from which it is not sent any more; 0: no matter
+	frames  [4][]byte // by form, rendered at first use and shared by the sessions
 }
+
+// expired reports whether d has waited for too long.
+func (d *delivery) expired(now time.Time) bool { return d.expires != 0 && d.expires <= now.Unix() }
 
 // frame returns the bytes for a client of that age and transport.
 func (d *delivery) frame(old, ws bool) []byte {

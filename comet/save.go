@@ -107,7 +107,7 @@ func (e saved) handle(c *channel) {
 			r := e.results[i]
 			var d *delivery
 			if p.claim() {
-				d = &delivery{payload: p.payload, mid: r.Mid, prev: r.Prev, stored: true}
+				d = &delivery{payload: p.payload, mid: r.Mid, prev: r.Prev, stored: true, expires: p.expireAt}
 				answer = append(answer, func() { p.answer(peer.PushResult{Mid: r.Mid}) })
 			}
 			c.stored(d, r.Mid, r.Prev)
