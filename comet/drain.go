@@ -28,7 +28,7 @@ func (s *Server) drain(ctx context.Context, m Member, leave context.CancelFunc, 
 	if err := web.Close(); err != nil { // requests that were not upgraded; sessions are not its own
 		errs = append(errs, fmt.Errorf("comet: close websocket port: %w", err))
 	}
-	s.closeGreeting()
+	s.greeting.close()
 	pace := rate.Limit(s.cfg.Load().Migrate.Rate)
 	if end, ok := ctx.Deadline(); ok {
 		all := float64(s.stats.open())
@@ -48,17 +48,6 @@ func (s *Server) leaveRing(ctx context.Context, m Member) error {
 	ctx, cancel := context.WithTimeout(ctx, leaveTime)
 	defer cancel()
 	return m.Leave(ctx)
-}
-
-// closeGreeting closes the sockets that are no session yet, and keeps new ones
-// from becoming one.
-func (s *Server) closeGreeting() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for conn := range s.greeting {
-		conn.Close()
-	}
-	s.greeting = nil
 }
 
 // sendAway ends the sessions of the channels that which names, at the pace of

@@ -68,10 +68,8 @@ type Server struct {
 	started  atomic.Bool
 	draining atomic.Bool // from then on no key is ours
 	stats    counters
+	greeting greetings
 	sockets  sync.WaitGroup // goroutines of clients
-
-	mu       sync.Mutex
-	greeting map[net.Conn]struct{} // guarded by mu: sockets that are no session yet; nil once they are closed
 }
 
 // New checks cfg and binds the listeners, so a taken port fails here and the
@@ -85,11 +83,10 @@ func New(cfg Config, deps Deps) (_ *Server, err error) {
 		deps.Now = time.Now
 	}
 	s := &Server{
-		deps:     deps,
-		rpc:      rpcnet.NewServer(rpcnet.ServerOptions{Trust: deps.Trust}),
-		lanes:    newLanes(deps.Messages),
-		tokens:   newTokens(deps.Messages),
-		greeting: make(map[net.Conn]struct{}),
+		deps:   deps,
+		rpc:    rpcnet.NewServer(rpcnet.ServerOptions{Trust: deps.Trust}),
+		lanes:  newLanes(deps.Messages),
+		tokens: newTokens(deps.Messages),
 	}
 	s.cfg.Store(&cfg)
 	s.env = &env{table: newTable(cfg.Channel.Bucket), store: s.lanes, limits: s.limits, now: deps.Now, stats: &s.stats}
@@ -222,39 +219,4 @@ func (s *Server) closeListeners() {
 			l.Close()
 		}
 	}
-}
-
-// tune sets a client's socket up.
-func (s *Server) tune(nc net.Conn) (socket, error) {
-	conn, err := newTCPSocket(nc)
-	if err != nil {
-		return nil, err
-	}
-	ch := s.cfg.Load().Channel
-	errs := []error{conn.SetKeepAlive(ch.TCP.Keepalive)}
-	if n := ch.SndBuf.Size; n > 0 {
-		errs = append(errs, conn.SetWriteBuffer(int(n)))
-	}
-	if n := ch.RcvBuf.Size; n > 0 {
-		errs = append(errs, conn.SetReadBuffer(int(n)))
-	}
-	return conn, errors.Join(errs...)
-}
-
-// greet notes a socket that is no session yet, so that drain can close it. It
-// returns false when drain has done so.
-func (s *Server) greet(conn net.Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.greeting == nil {
-		return false
-	}
-	s.greeting[conn] = struct{}{}
-	return true
-}
-
-func (s *Server) ungreet(conn net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.greeting, conn)
 }

@@ -41,3 +41,19 @@ func (s tcpSocket) TryWrite(b []byte) (n int, err error) {
 	}
 	return max(n, 0), err
 }
+
+// tune makes a socket of a client's connection and sets it up.
+func (ch Channel) tune(nc net.Conn) (socket, error) {
+	conn, err := newTCPSocket(nc)
+	if err != nil {
+		return nil, err
+	}
+	errs := []error{conn.SetKeepAlive(ch.TCP.Keepalive)}
+	if n := ch.SndBuf.Size; n > 0 {
+		errs = append(errs, conn.SetWriteBuffer(int(n)))
+	}
+	if n := ch.RcvBuf.Size; n > 0 {
+		errs = append(errs, conn.SetReadBuffer(int(n)))
+	}
+	return conn, errors.Join(errs...)
+}

@@ -44,7 +44,7 @@ func (s *Server) subscribe(conn socket, sub wire.Sub, ws bool) (*session, error)
 		c.post(left{sess})
 		return nil, err
 	}
-	s.ungreet(conn) // drain finds it in its channel now, and says goodbye
+	s.greeting.remove(conn) // drain finds it in its channel now, and says goodbye
 	sess.awaitBase()
 	sess.accepted()
 	c.hold()

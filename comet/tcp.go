@@ -41,15 +41,15 @@ func (s *Server) serveTCP(ctx context.Context, l net.Listener) error {
 // serveTCPConn speaks with one client from its first byte to its last.
 func (s *Server) serveTCPConn(nc net.Conn) {
 	defer nc.Close()
-	conn, err := s.tune(nc)
+	conn, err := s.cfg.Load().Channel.tune(nc)
 	if err != nil {
 		glog.V(1).Infof("comet: socket not usable err=%q", err)
 		return
 	}
-	if !s.greet(conn) {
+	if !s.greeting.add(conn) {
 		return
 	}
-	defer s.ungreet(conn)
+	defer s.greeting.remove(conn)
 	sub, rest, err := readCommand(conn)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		s.stats.refused[refuseTimeout].Add(1)

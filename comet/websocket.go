@@ -49,15 +49,15 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 // serveWSConn speaks with one client from the end of its handshake on.
 func (s *Server) serveWSConn(nc net.Conn, sub wire.Sub, err error) {
 	defer nc.Close()
-	conn, terr := s.tune(nc)
+	conn, terr := s.cfg.Load().Channel.tune(nc)
 	if terr != nil {
 		glog.V(1).Infof("comet: socket not usable err=%q", terr)
 		return
 	}
-	if !s.greet(conn) {
+	if !s.greeting.add(conn) {
 		return
 	}
-	defer s.ungreet(conn)
+	defer s.greeting.remove(conn)
 	var sess *session
 	if err == nil {
 		sess, err = s.subscribe(conn, sub, true)

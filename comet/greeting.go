@@ -1,0 +1,45 @@
+package comet
+
+import (
+	"net"
+	"sync"
+)
+
+// greetings are the sockets that are no session yet: nobody else knows of them
+// when the comet ends. The zero value is ready.
+type greetings struct {
+	mu     sync.Mutex
+	conns  map[net.Conn]struct{} // guarded by mu
+	closed bool                  // guarded by mu: there are to be no more
+}
+
+// add notes a socket. It returns false after close: then it is to be closed.
+func (g *greetings) add(conn net.Conn) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	if g.conns == nil {
+		g.conns = make(map[net.Conn]struct{})
+	}
+	g.conns[conn] = struct{}{}
+	return true
+}
+
+// remove forgets a socket that has become a session, or is over.
+func (g *greetings) remove(conn net.Conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.conns, conn)
+}
+
+// close closes them all, and keeps new ones out.
+func (g *greetings) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for conn := range g.conns {
+		conn.Close()
+	}
+	g.conns, g.closed = nil, true
+}
