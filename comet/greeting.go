@@ -13,6 +13,18 @@ type greetings struct {
 	closed bool                  // guarded by mu: there are to be no more
 }
 
+// start serves a connection by a task of tasks, or closes it after close: who
+// then waits for tasks must not find that another one begins.
+func (g *greetings) start(tasks *sync.WaitGroup, conn net.Conn, serve func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		conn.Close()
+		return
+	}
+	tasks.Go(serve)
+}
+
 // add notes a socket. It returns false after close: then it is to be closed.
 func (g *greetings) add(conn net.Conn) bool {
 	g.mu.Lock()

@@ -26,7 +26,7 @@ func (s *Server) serveTCP(ctx context.Context, l net.Listener) error {
 		case err == nil:
 			wait.Reset()
 			s.stats.accepts[overTCP].Add(1)
-			s.sockets.Go(func() { s.serveTCPConn(conn) })
+			s.greeting.start(&s.sockets, conn, func() { s.serveTCPConn(conn) })
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		default: // out of descriptors, say: the clients wait in the kernel's queue

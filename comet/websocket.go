@@ -43,7 +43,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	}
 	nc := ws.NetConn()
 	// From here on the request's goroutine and buffers are not needed.
-	s.sockets.Go(func() { s.serveWSConn(nc, sub, subErr) })
+	s.greeting.start(&s.sockets, nc, func() { s.serveWSConn(nc, sub, subErr) })
 }
 
 // serveWSConn speaks with one client from the end of its handshake on.
