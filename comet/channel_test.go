@@ -578,7 +578,12 @@ func TestMidsKeepClearOfASaveWhoseAnswerWasLost(t *testing.T) {
 		if res := r.Server.push(t.Context(), []peer.Push{p})[0]; res.Code != peer.Failed {
 			t.Fatalf("code %d, want Failed", res.Code)
 		}
-		r.msgs.set(nil, nil)
+		r.msgs.set(func(op string) error {
+			if op == "read" {
+				time.Sleep(100 * time.Millisecond)
+			}
+			return nil
+		}, nil)
 		r.mustPush("k", "3", false)
 		p.Retry = true
 		if res := r.Server.push(t.Context(), []peer.Push{p})[0]; res.Code != peer.OK {
