@@ -93,9 +93,9 @@ func (s *memorySession) session() int64 {
 func (s *memorySession) children(_ context.Context, at string) ([]string, stat, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, ok := s.nodes[at]
-	if !ok {
-		return nil, stat{}, zk.ErrNoNode
+	n, err := s.find(at, anyVersion)
+	if err != nil {
+		return nil, stat{}, err
 	}
 	return slices.Clone(n.children), n.stat, nil
 }
@@ -103,9 +103,9 @@ func (s *memorySession) children(_ context.Context, at string) ([]string, stat, 
 func (s *memorySession) get(_ context.Context, at string) ([]byte, stat, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, ok := s.nodes[at]
-	if !ok {
-		return nil, stat{}, zk.ErrNoNode
+	n, err := s.find(at, anyVersion)
+	if err != nil {
+		return nil, stat{}, err
 	}
 	return n.data, n.stat, nil
 }
@@ -130,12 +130,9 @@ func (s *memorySession) register(_ context.Context, parent string, data []byte) 
 func (s *memorySession) set(_ context.Context, at string, data []byte, version int32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, ok := s.nodes[at]
-	switch {
-	case !ok:
-		return zk.ErrNoNode
-	case version != anyVersion && version != n.version:
-		return zk.ErrBadVersion
+	n, err := s.find(at, version)
+	if err != nil {
+		return err
 	}
 	s.zxid++
 	n.data, n.mzxid = data, s.zxid
@@ -147,13 +144,11 @@ func (s *memorySession) set(_ context.Context, at string, data []byte, version i
 func (s *memorySession) remove(_ context.Context, at string, version int32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, ok := s.nodes[at]
-	switch {
-	case !ok:
-		return zk.ErrNoNode
-	case version != anyVersion && version != n.version:
-		return zk.ErrBadVersion
-	case len(n.children) > 0:
+	n, err := s.find(at, version)
+	if err != nil {
+		return err
+	}
+	if len(n.children) > 0 {
 		return zk.ErrNotEmpty
 	}
 	s.drop(at)
@@ -161,7 +156,18 @@ func (s *memorySession) remove(_ context.Context, at string, version int32) erro
 	return nil
 }
 
-// add and drop are called with mu held.
+// find, add and drop are called with mu held.
+
+func (z *znodes) find(at string, version int32) (*memoryNode, error) {
+	n, ok := z.nodes[at]
+	switch {
+	case !ok:
+		return nil, zk.ErrNoNode
+	case version != anyVersion && version != n.version:
+		return nil, zk.ErrBadVersion
+	}
+	return n, nil
+}
 
 func (z *znodes) add(at string, data []byte, owner int64) error {
 	parent, ok := z.nodes[path.Dir(at)]
