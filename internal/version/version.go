@@ -1,4 +1,3 @@
-// Package version says which build is running.
 package version
 
 import (

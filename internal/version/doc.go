@@ -1,0 +1,2 @@
+// Package version says which build is running.
+package version
