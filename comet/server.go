@@ -179,11 +179,13 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// Reload applies what may change while comet runs, and returns the keys of what
-// differs but needs a restart. cfg must be valid.
-func (s *Server) Reload(cfg Config) []string {
-	old := *s.cfg.Load()
-	next := old
+// Reload takes over what may change while comet runs. It changes all of it or,
+// after an error, nothing, and returns the keys that differ and need a restart.
+func (s *Server) Reload(cfg Config) (restart []string, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	next := *s.cfg.Load()
 	next.Channel.MaxSubscriber = cfg.Channel.MaxSubscriber
 	next.Channel.MsgBuf = cfg.Channel.MsgBuf
 	next.Channel.Auth = cfg.Channel.Auth
@@ -191,7 +193,7 @@ func (s *Server) Reload(cfg Config) []string {
 	next.RPC.Trust = cfg.RPC.Trust // whoever made it follows the file
 	next.Outbuf, next.Legacy, next.Migrate, next.Drain, next.Log = cfg.Outbuf, cfg.Legacy, cfg.Migrate, cfg.Drain, cfg.Log
 	s.cfg.Store(&next)
-	return config.Diff(next, cfg)
+	return config.Diff(next, cfg), nil
 }
 
 // Ready returns nil if comet can do its work: it serves, and the store's shards

@@ -531,8 +531,17 @@ func TestReload(t *testing.T) {
 	cfg.Channel.MaxSubscriber = 1
 	cfg.Channel.Bucket = 7
 	cfg.WebSocket.Origins = []string{"https://a.example"}
-	if restart := r.Reload(cfg); !slices.Equal(restart, []string{"channel.bucket"}) {
+	restart, err := r.Reload(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(restart, []string{"channel.bucket"}) {
 		t.Errorf("needs a restart: %v", restart)
+	}
+	bad := cfg
+	bad.Channel.MaxSubscriber, bad.Channel.MsgBuf = 2, 0
+	if _, err := r.Reload(bad); err == nil { // and one socket stays the limit
+		t.Error("Reload of a file with an error = nil")
 	}
 	a, b := r.dial(), r.dial()
 	io.WriteString(a, sub("k", "30"))

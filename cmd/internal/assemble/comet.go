@@ -61,7 +61,6 @@ func newComet(cfg comet.Config, c cluster) (cometUnit, error) {
 	if err != nil {
 		return cometUnit{}, err
 	}
-	reload := trusting(trust, func(c comet.Config) config.Trust { return c.RPC.Trust },
-		func(c comet.Config) ([]string, error) { return server.Reload(c), nil })
+	reload := trusting(trust, func(c comet.Config) config.Trust { return c.RPC.Trust }, server.Reload)
 	return cometUnit{unit[comet.Config]{[]layer{o.Run, dir.Run, server.Run}, reload}, server, ready}, nil
 }
