@@ -35,7 +35,6 @@ type channel struct {
 
 	based  bool   // the store's last mid of the key has been learned
 	basing bool   // and is being asked for
-	unseen int64  // known must not start above this: a stored message was met that nobody here has seen
 	known  int64  // every stored message up to it was handed to all sessions that joined before it
 	given  int64  // the largest mid given to anyone, or the base
 	target int64  // known has to get here: the largest mid known to be stored
@@ -111,11 +110,9 @@ func (c *channel) turn(ev event) {
 // channel makes a channel for a key that has none, for table.acquire.
 func (e *env) channel(key string) func(high int64) *channel {
 	return func(high int64) *channel {
-		return &channel{key: key, env: e, given: high, unseen: noLimit}
+		return &channel{key: key, env: e, given: high}
 	}
 }
-
-const noLimit = int64(1<<63 - 1)
 
 // pushed brings a new push. Its hold lasts until it is answered.
 type pushed struct{ *push }
@@ -145,8 +142,6 @@ func (c *channel) pump() {
 	for !c.saving && len(c.pushes) > 0 {
 		p := c.pushes[0]
 		switch {
-		case p.abandoned():
-			c.pop(1)
 		case p.expireAt > 0:
 			c.save()
 		case len(c.sessions) == 0:
@@ -202,15 +197,15 @@ func (c *channel) stored(d *delivery, m, prev int64) {
 	if mid.Foreign(m, mid.Of(c.env.now())) {
 		return
 	}
-	if prev == m { // a nonce hit: it was stored before, and a fill hands it out if nobody has yet
-		c.unseen = min(c.unseen, m-1)
-	} else {
+	// A nonce hit was stored before: a fill hands it out if nobody has yet.
+	hit := prev == m
+	if !hit {
 		c.base(prev)
 		c.doubt = nil
 	}
 	c.raise(m)
 	// What does not fit is in the store: the fill finds it there.
-	if d != nil && prev != m && len(c.waiting) < c.env.limits().queue {
+	if d != nil && !hit && len(c.waiting) < c.env.limits().queue {
 		c.waiting = append(c.waiting, d)
 	}
 }
@@ -229,7 +224,7 @@ func (c *channel) base(last int64) {
 		return
 	}
 	c.based = true
-	c.known = min(last, c.unseen)
+	c.known = last
 	now := mid.Of(c.env.now())
 	c.given = max(c.given, now-baseAge)
 	c.raise(last)
@@ -253,7 +248,6 @@ func (c *channel) hand() {
 	if len(c.sessions) == 0 {
 		c.waiting = nil
 		c.known = max(c.known, c.target) // vacuously: there is nobody to hand it to
-		c.unseen = noLimit
 		return
 	}
 	for len(c.waiting) > 0 {
