@@ -1,0 +1,208 @@
+package comet
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gopush-cluster/internal/mid"
+	"gopush-cluster/internal/peer"
+)
+
+// hookOn returns a hook that runs f for calls named op.
+func hookOn(op string, f func() error) func(string) error {
+	return func(got string) error {
+		if got != op {
+			return nil
+		}
+		return f()
+	}
+}
+
+// tell tells the comet of a message that was stored without it.
+func (r *rig) tell(key string, m int64) {
+	r.t.Helper()
+	if err := (&Service{r.Server}).Sync(&peer.SyncArgs{Keys: []peer.PendingKey{{Key: key, Mid: m}}}, &peer.SyncReply{}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func TestTooManyPushesOfAKeyFailAtOnce(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		gate := make(chan struct{})
+		r.msgs.set(hookOn("save", func() error { <-gate; return nil }), nil)
+		keys := slices.Repeat([]string{"k"}, pushesWaiting+3)
+		results := make(chan []peer.PushResult, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			var pushes []peer.Push
+			for _, k := range keys {
+				pushes = append(pushes, r.item("1", true, k))
+			}
+			results <- r.Server.push(ctx, pushes)
+		}()
+		synctest.Wait()
+		close(gate)
+		failed := 0
+		for i, res := range <-results {
+			if res.Code != peer.OK {
+				failed++
+				if i < pushesWaiting {
+					t.Errorf("push %d: code %d", i, res.Code)
+				}
+			}
+		}
+		if failed != 3 {
+			t.Errorf("%d pushes failed, want 3", failed)
+		}
+	})
+}
+
+func TestMessageWithoutExpiryFollowsAFillThatIsStillToCome(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		sess, sock := r.live("k")
+		gate := make(chan struct{})
+		r.msgs.set(hookOn("read", func() error { <-gate; return nil }), nil)
+		first := r.msgs.direct("k", "1", "web1").Mid
+		r.tell("k", first) // begins a fill up to it
+		synctest.Wait()
+		r.tell("k", r.msgs.direct("k", "2", "web2").Mid)
+		r.mustPush("k", "3", false)
+		close(gate)
+		synctest.Wait()
+		if sess.ended() {
+			t.Errorf("session ended: %v", sess.reason())
+		}
+		wantBodies(t, sock, "1", "2", "3")
+	})
+}
+
+func TestForeignMidThatIsToldRaisesNothing(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		_, sock := r.live("k")
+		far := mid.Of(time.Now()) + 2*3600*mid.Second
+		r.tell("k", far)
+		synctest.Wait()
+		for i, stored := range []bool{false, true} {
+			if m := r.mustPush("k", fmt.Sprint(i), stored); m >= far {
+				t.Errorf("mid %d follows one that is far ahead", m)
+			}
+		}
+		wantBodies(t, sock, "0", "1")
+		if n := r.stats.fills.Load(); n != 0 {
+			t.Errorf("%d fills for a message that is never sent", n)
+		}
+	})
+}
+
+func TestFirstMidWithoutAnyStoredLiesBelowTheClock(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		r.live("k")
+		m, clock := r.mustPush("k", "1", false), mid.Of(time.Now())
+		if want := mid.After(clock - baseAge - 2*mid.Second); m < want || m > clock-baseAge+mid.Step {
+			t.Errorf("mid %d is %v below the clock, want %v", m, time.Duration(clock-m)*100, 2*time.Minute)
+		}
+	})
+}
+
+// What was stored long before a client came is never replayed to it: it fetches.
+func TestOldMessagesAreNotReplayed(t *testing.T) {
+	before := func(t *testing.T, r *rig) {
+		r.msgs.direct("k", `"old"`, "web0")
+		time.Sleep(5 * time.Minute)
+	}
+	t.Run("held ones did not fit", func(t *testing.T) {
+		bubble(t, func(c *Config) { c.Channel.MsgBuf = 2 }, func(t *testing.T, r *rig) {
+			before(t, r)
+			_, sock := r.join("k", nil)
+			for i := range 4 {
+				r.mustPush("k", fmt.Sprint(i), true)
+			}
+			time.Sleep(2 * time.Second)
+			wantBodies(t, sock, "0", "1", "2", "3")
+		})
+	})
+	t.Run("told before the base was known", func(t *testing.T) {
+		bubble(t, nil, func(t *testing.T, r *rig) {
+			before(t, r)
+			gate := make(chan struct{})
+			r.msgs.set(hookOn("read", func() error { <-gate; return nil }), nil)
+			_, sock := r.join("k", nil)
+			r.tell("k", r.msgs.direct("k", "1", "web1").Mid)
+			close(gate)
+			time.Sleep(2 * time.Second)
+			wantBodies(t, sock, "1")
+		})
+	})
+	t.Run("channel outlived its sessions", func(t *testing.T) {
+		bubble(t, nil, func(t *testing.T, r *rig) {
+			before(t, r)
+			step := make(chan struct{})
+			r.msgs.set(hookOn("save", func() error { <-step; return nil }), nil)
+			var wg sync.WaitGroup
+			for i := range 2 {
+				wg.Go(func() { r.mustPush("k", fmt.Sprint(i), true) })
+				synctest.Wait()
+			}
+			step <- struct{}{} // the first is stored, with nobody there
+			synctest.Wait()
+			_, sock := r.join("k", nil)
+			step <- struct{}{}
+			wg.Wait()
+			time.Sleep(2 * time.Second)
+			wantBodies(t, sock, "1")
+		})
+	})
+}
+
+func TestAnswerOfASaveThatAFillHasOvertakenChangesNothing(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		_, sock := r.live("k")
+		gate := make(chan struct{})
+		r.msgs.set(nil, hookOn("save", func() error { <-gate; return nil }))
+		var wg sync.WaitGroup
+		wg.Go(func() { r.mustPush("k", "1", true) })
+		synctest.Wait() // stored; the answer is on its way
+		r.tell("k", r.msgs.direct("k", "2", "web1").Mid)
+		synctest.Wait()
+		wantBodies(t, sock, "1", "2")
+		close(gate)
+		wg.Wait()
+		synctest.Wait()
+		wantBodies(t, sock, "1", "2")
+		if n := r.stats.fills.Load(); n != 1 {
+			t.Errorf("%d fills, want 1", n)
+		}
+	})
+}
+
+func TestSaveEndsADoubt(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		_, sock := r.live("k")
+		lost := true
+		r.msgs.set(hookOn("read", func() error { return errDown }), hookOn("save", func() error {
+			if lost {
+				lost = false
+				return errDown
+			}
+			return nil
+		}))
+		if res := r.push("k", "1", true); res.Code != peer.Failed {
+			t.Fatalf("code %d, want Failed", res.Code)
+		}
+		r.msgs.set(nil, nil)
+		start := time.Now()
+		r.mustPush("k", "2", true)
+		r.mustPush("k", "3", false)
+		if d := time.Since(start); d != 0 {
+			t.Errorf("waited %v for what the save has told", d)
+		}
+		synctest.Wait()
+		wantBodies(t, sock, "1", "2", "3")
+	})
+}
