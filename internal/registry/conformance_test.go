@@ -61,6 +61,7 @@ func conformance(t *testing.T, start func(*testing.T) cluster) {
 		{"comets and messages register", testRegister},
 		{"the standby takes over", testStandby},
 		{"leaving takes the node, but not from a standby", testLeave},
+		{"withdrawing keeps the place, but not from a standby", testWithdraw},
 		{"a comet that is away keeps place, weight and address", testAway},
 		{"an expired session registers again", testExpiry},
 		{"a deleted child registers again", testDeleted},
@@ -348,6 +349,68 @@ func testLeave(t *testing.T, c cluster) {
 		}
 		return nil
 	})
+}
+
+func testWithdraw(t *testing.T, c cluster) {
+	s, b := c.open(t)
+	v := observe(t, s)
+	other, _ := c.open(t)
+	one := other.JoinComet("node1", comet(1, 3))
+	run(t, one)
+	v.until(active("node1", comet(1, 3), 0))
+	kept := func(want string) {
+		t.Helper()
+		if data, _, err := b.get(t.Context(), one.parent); err != nil || string(data) != want {
+			t.Errorf("the node's data = %s, %v; want %s", data, err, want)
+		}
+	}
+	withdraw := func(m *Membership, keep time.Time) {
+		t.Helper()
+		if err := m.Withdraw(t.Context(), keep); err != nil {
+			t.Fatalf("Withdraw: %v", err)
+		}
+	}
+	withdraw(one, time.Unix(1_790_000_000, 1)) // rounded up
+	kept(`{"rpc":["127.0.0.1:6980"],"tcp":["127.0.0.1:6979"],"ws":["127.0.0.1:6978"],"weight":3,"keep":1790000001}`)
+	snap := v.until(func(s Snapshot) error {
+		if n, ok := s.Node("node1"); !ok || len(n.Children) != 0 {
+			return errors.New("want the node without a child")
+		}
+		return nil
+	})
+	if n, _ := snap.Node("node1"); n.Weight != 3 || !n.Info().equal(comet(1, 3)) || one.Name() != "" {
+		t.Errorf("node of who withdrew = %+v, want weight 3 and the last addresses; its child is %q", n, one.Name())
+	}
+	withdraw(one, time.Unix(1_790_000_009, 0)) // it took longer
+	kept(`{"rpc":["127.0.0.1:6980"],"tcp":["127.0.0.1:6979"],"ws":["127.0.0.1:6978"],"weight":3,"keep":1790000009}`)
+
+	third, _ := c.open(t)
+	back := third.JoinComet("node1", comet(1, 4))
+	run(t, back)
+	v.until(active("node1", comet(1, 4), 0))
+	withdraw(one, time.Unix(1_790_000_010, 0)) // the place waits no more
+	kept(string(comet(1, 4).encode()))
+
+	fourth, _ := c.open(t)
+	standby := fourth.JoinComet("node1", comet(2, 5))
+	run(t, standby)
+	v.until(active("node1", comet(1, 4), 1))
+	withdraw(back, time.Unix(1_790_000_020, 0))
+	v.until(active("node1", comet(2, 5), 0))
+	testenv.Eventually(t, patience, func() error { // it writes its own data over the note
+		data, _, err := b.get(t.Context(), one.parent)
+		if err == nil && string(data) != string(comet(2, 5).encode()) {
+			err = fmt.Errorf("the node's data is %s", data)
+		}
+		return err
+	})
+	fifth, _ := c.open(t)
+	waiting := fifth.JoinComet("node1", comet(3, 6))
+	run(t, waiting)
+	v.until(active("node1", comet(2, 5), 1))
+	withdraw(waiting, time.Unix(1_790_000_030, 0)) // a standby has no place to keep
+	v.until(active("node1", comet(2, 5), 0))
+	kept(string(comet(2, 5).encode()))
 }
 
 func testAway(t *testing.T, c cluster) {

@@ -163,6 +163,9 @@ func TestLeaveWhileZooKeeperIsAway(t *testing.T) {
 			fake(t, func(ctx context.Context, m *Memory) {
 				member := newBase(away{m.tree}, m.paths).JoinComet("node1", comet(1, 1))
 				tt.before(member)
+				if err := member.Withdraw(ctx, time.Now()); !errors.Is(err, tt.want) {
+					t.Errorf("Withdraw = %v, want %v", err, tt.want)
+				}
 				if err := member.Leave(ctx); !errors.Is(err, tt.want) {
 					t.Errorf("Leave = %v, want %v", err, tt.want)
 				}

@@ -121,7 +121,10 @@ func (m *Membership) Run(ctx context.Context) error {
 // an error the child may still be there; Leave may be called again, and the
 // end of the session takes the child in any case. While ZooKeeper is away it fails,
 // unless nothing was ever registered.
-func (m *Membership) Leave(ctx context.Context) error {
+func (m *Membership) Leave(ctx context.Context) error { return m.quit(ctx, "leave", m.leave) }
+
+// quit ends Run, takes the registration away in the way of how, and forgets it.
+func (m *Membership) quit(ctx context.Context, what string, how func(context.Context) error) error {
 	m.mu.Lock()
 	m.left = true
 	if m.stop != nil {
@@ -129,15 +132,15 @@ func (m *Membership) Leave(ctx context.Context) error {
 	}
 	m.mu.Unlock()
 	if err := m.lock(ctx); err != nil {
-		return fmt.Errorf("registry: leave %s: %w", m.parent, err)
+		return fmt.Errorf("registry: %s %s: %w", what, m.parent, err)
 	}
 	defer m.unlock()
-	err := m.leave(ctx)
+	err := how(ctx)
 	if errors.Is(err, errAway) && m.since.IsZero() && !m.unsure {
 		err = nil // a daemon that ends while it still waits to register leaves nothing behind
 	}
 	if err != nil {
-		return fmt.Errorf("registry: leave %s: %w", m.parent, err)
+		return fmt.Errorf("registry: %s %s: %w", what, m.parent, err)
 	}
 	m.forget()
 	m.base.mu.Lock()

@@ -175,21 +175,8 @@ func (m *Membership) pause(ctx context.Context) error {
 // leave deletes the child and, if it was the last, the node.
 func (m *Membership) leave(ctx context.Context) error {
 	b := m.base
-	for {
-		name, err := m.find(ctx, b.session())
-		if err != nil {
-			return err
-		}
-		if name == "" {
-			break
-		}
-		if err := b.remove(ctx, path.Join(m.parent, name), anyVersion); err != nil && !errors.Is(err, zk.ErrNoNode) {
-			return err
-		}
-		m.setName("") // and once more: there may be one whose answer was lost
-	}
-	if m.node == "" {
-		return nil
+	if err := m.unregister(ctx); err != nil || m.node == "" {
+		return err
 	}
 	for {
 		_, st, err := b.get(ctx, m.parent)
