@@ -154,6 +154,13 @@ func (c *client) create(ctx context.Context, path string, data []byte) error {
 	return err
 }
 
+func (c *client) claim(ctx context.Context, path string, data []byte) error {
+	_, err := request(ctx, c, func() (string, error) {
+		return c.conn.Create(path, data, zk.FlagEphemeral, zk.WorldACL(zk.PermAll))
+	})
+	return err
+}
+
 func (c *client) register(ctx context.Context, parent string, data []byte) (string, error) {
 	path, err := request(ctx, c, func() (string, error) {
 		return c.conn.Create(parent+"/", data, zk.FlagEphemeral|zk.FlagSequence, zk.WorldACL(zk.PermAll))

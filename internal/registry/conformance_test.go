@@ -75,6 +75,11 @@ func conformance(t *testing.T, start func(*testing.T) cluster) {
 		{"leave before run", testLeaveBeforeRun},
 		{"refresh makes the watch look", testRefresh},
 		{"a storm of changes coalesces", testStorm},
+		{"a lock is one's", testLock},
+		{"a lock ends with its session", testLockExpires},
+		{"a node is removed as it was seen", testRemoveNode},
+		{"a node that changed is not removed", testRemoveChanged},
+		{"a node says until when it is kept", testKeep},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, start(t)) })
 	}

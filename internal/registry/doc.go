@@ -16,6 +16,10 @@
 // half minute somebody looks without one. So it does not matter which event was
 // lost, or which answer.
 //
+// A web takes out what a dead comet left behind, with RemoveNode, and two webs
+// keep out of each other's way by a Lock. Both go by what was seen: what was
+// touched since, or belongs to another session, stays.
+//
 // ZooKeeper away is weather: Watch keeps its last state, Membership registers
 // again when the session is gone, and neither ever ends by itself.
 //

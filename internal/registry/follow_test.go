@@ -190,12 +190,12 @@ func TestMine(t *testing.T) {
 		child Child
 		want  bool
 	}{
-		{"its addresses", addr("a:1", "b:1"), Child{"9", addr("a:1", "b:1")}, true},
-		{"other addresses, though its name, which a wiped ZooKeeper gives again", addr("a:1"), Child{"5", addr("b:1")}, false},
-		{"one of its addresses", addr("a:1", "b:1"), Child{"5", addr("a:1")}, false},
-		{"no addresses, its name", addr("a:1"), Child{"5", addr()}, true},
-		{"no addresses, another name", addr("a:1"), Child{"6", addr()}, false},
-		{"it has no addresses yet", addr(), Child{"6", addr("a:1")}, false},
+		{"its addresses", addr("a:1", "b:1"), Child{Name: "9", Info: addr("a:1", "b:1")}, true},
+		{"other addresses, though its name, which a wiped ZooKeeper gives again", addr("a:1"), Child{Name: "5", Info: addr("b:1")}, false},
+		{"one of its addresses", addr("a:1", "b:1"), Child{Name: "5", Info: addr("a:1")}, false},
+		{"no addresses, its name", addr("a:1"), Child{Name: "5", Info: addr()}, true},
+		{"no addresses, another name", addr("a:1"), Child{Name: "6", Info: addr()}, false},
+		{"it has no addresses yet", addr(), Child{Name: "6", Info: addr("a:1")}, false},
 		{"nothing", addr(), Child{}, false},
 	} {
 		m := NewMemory().JoinComet("node1", c.own)

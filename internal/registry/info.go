@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // maxWeight bounds what one node can make of the ring: 255 ticks for each unit
@@ -52,6 +53,16 @@ func parseInfo(data []byte) (Info, error) {
 		field("weight", raw.Weight, &i.Weight),
 	)
 	return i, err
+}
+
+// parseKeep reads from the data of a node until when it is to be left alone; the
+// zero time where it says nothing that we understand.
+func parseKeep(data []byte) time.Time {
+	var raw struct{ Keep int64 }
+	if json.Unmarshal(data, &raw) != nil || raw.Keep <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(raw.Keep, 0)
 }
 
 // equal reports whether i and j say the same.

@@ -116,6 +116,12 @@ func (s *memorySession) create(_ context.Context, at string, data []byte) error 
 	return s.add(at, data, 0)
 }
 
+func (s *memorySession) claim(_ context.Context, at string, data []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.add(at, data, s.id)
+}
+
 func (s *memorySession) register(_ context.Context, parent string, data []byte) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -33,10 +33,11 @@ type base struct {
 
 	mu      sync.Mutex
 	members map[*Membership]struct{} // those that have not left
+	locks   map[string]*Lock         // by path: those that are not given back
 }
 
 func newBase(t tree, p Paths) *base {
-	return &base{tree: t, paths: p, members: make(map[*Membership]struct{})}
+	return &base{tree: t, paths: p, members: make(map[*Membership]struct{}), locks: make(map[string]*Lock)}
 }
 
 // Connected reports whether there is a session just now. Without one what was

@@ -3,6 +3,7 @@ package registry
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // Info is what a daemon tells the others about itself: the data of its
@@ -16,16 +17,19 @@ type Info struct {
 
 // Child is one registered daemon: an ephemeral, sequential znode.
 type Child struct {
-	Name string // the znode's own name, unique and rising under its parent
-	Info Info
+	Name    string // the znode's own name, unique and rising under its parent
+	Info    Info
+	Version int64 // of this very state: the transaction that last changed the znode
 }
 
 // Node is one place in the ring.
 type Node struct {
 	Name     string
-	Weight   int     // what the ring uses: the active child's; else Last's; else the weight last seen; else 1
-	Last     Info    // the node's own data: what its active child last wrote there; zero if it holds none
-	Children []Child // by rising sequence: the first is active, the others are hot standbys; empty while the comet is away
+	Weight   int       // what the ring uses: the active child's; else Last's; else the weight last seen; else 1
+	Last     Info      // the node's own data: what its active child last wrote there; zero if it holds none
+	Keep     time.Time // its comet restarts in place, and nobody else may remove the node before; zero: it does not
+	Version  int64     // of the node's own data: the transaction that last changed it
+	Children []Child   // by rising sequence: the first is active, the others are hot standbys; empty while the comet is away
 }
 
 // Active returns the daemon that serves n, if one is registered.

@@ -20,6 +20,8 @@ type tree interface {
 
 	// create makes a persistent znode. Its parent must exist.
 	create(ctx context.Context, path string, data []byte) error
+	// claim makes an ephemeral znode of this very name. Its parent must exist.
+	claim(ctx context.Context, path string, data []byte) error
 	// register makes an ephemeral, sequential child of parent and returns its
 	// name.
 	register(ctx context.Context, parent string, data []byte) (string, error)

@@ -44,9 +44,14 @@ func (r *reader) snapshot(p pass) Snapshot {
 		return i
 	}
 	for i, raw := range p.comets {
-		n := Node{Name: raw.name, Last: info(raw.name, raw.data, raw.mzxid)}
+		n := Node{
+			Name: raw.name, Last: info(raw.name, raw.data, raw.mzxid),
+			Keep: parseKeep(raw.data), Version: raw.mzxid,
+		}
 		for _, c := range raw.children {
-			n.Children = append(n.Children, Child{Name: c.name, Info: info(raw.name+"/"+c.name, c.data, c.mzxid)})
+			n.Children = append(n.Children, Child{
+				Name: c.name, Info: info(raw.name+"/"+c.name, c.data, c.mzxid), Version: c.mzxid,
+			})
 		}
 		active, _ := n.Active()
 		n.Weight = weight(active.Info.Weight, n.Last.Weight, r.weights[raw.name])
@@ -56,7 +61,7 @@ func (r *reader) snapshot(p pass) Snapshot {
 	for i, raw := range p.messages {
 		daemon := info(raw.name, raw.data, raw.mzxid)
 		daemon.Weight = weight(daemon.Weight)
-		s.Messages[i] = Child{Name: raw.name, Info: daemon}
+		s.Messages[i] = Child{Name: raw.name, Info: daemon, Version: raw.mzxid}
 	}
 	r.weights, r.broken = weights, broken
 	return s

@@ -165,6 +165,10 @@ func (e *ensemble) create(ctx context.Context, path string, data []byte) error {
 	return e.use(func(c *client) error { return c.create(ctx, path, data) })
 }
 
+func (e *ensemble) claim(ctx context.Context, path string, data []byte) error {
+	return e.use(func(c *client) error { return c.claim(ctx, path, data) })
+}
+
 func (e *ensemble) register(ctx context.Context, parent string, data []byte) (name string, err error) {
 	err = e.use(func(c *client) error {
 		name, err = c.register(ctx, parent, data)
