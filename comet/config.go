@@ -103,6 +103,11 @@ type Migrate struct {
 // Drain bounds the end.
 type Drain struct {
 	Timeout config.Duration `toml:"timeout"` // from SIGTERM to the last session's end, 1s..1h
+	// Keep is how long the place in the ring waits after the end of the drain,
+	// 0s..1h, for a restart in place: no key moves, and what is pushed meanwhile
+	// is stored. Longer forgives a slower restart; if the comet does not come
+	// back, its clients wait that long for another one. 0s gives the place up.
+	Keep config.Duration `toml:"keep"`
 }
 
 // DefaultConfig is what an empty file means.
@@ -154,6 +159,7 @@ func (c Config) Validate() error {
 	p.Duration("legacy.hold", c.Legacy.Hold, 0, 10*time.Second, `remove the line for the default, "1s"`)
 	p.Between("migrate.rate", c.Migrate.Rate, 1, 1_000_000, "remove the line for the default, 2000")
 	p.Duration("drain.timeout", c.Drain.Timeout, time.Second, time.Hour, `remove the line for the default, "1m"`)
+	p.Duration("drain.keep", c.Drain.Keep, 0, time.Hour, `remove the line for the default, "0s", which gives the place up`)
 	c.Log.Validate(&p)
 	c.Stat.Validate("stat", &p)
 	c.Pprof.Validate("pprof", &p)

@@ -14,14 +14,10 @@ import (
 // drain leaves the ring, stops accepting, sends everybody away at the pace of
 // migrate.rate, or faster where ctx ends sooner, and closes. One failing step
 // does not skip the next.
-func (s *Server) drain(ctx context.Context, m Member, leave context.CancelFunc, web *http.Server) error {
+func (s *Server) drain(ctx context.Context, leave context.CancelFunc, web *http.Server) error {
 	glog.Infof("comet: draining sessions=%d", s.stats.open())
-	var errs []error
 	leave()
-	if err := s.leaveRing(ctx, m); err != nil {
-		errs = append(errs, fmt.Errorf("comet: leave the ring: %w", err))
-	}
-	s.draining.Store(true)
+	errs := []error{s.depart(ctx)}
 	for _, l := range s.tcp {
 		l.Close()
 	}
@@ -38,16 +34,7 @@ func (s *Server) drain(ctx context.Context, m Member, leave context.CancelFunc, 
 	}
 	s.sendAway(ctx, rate.NewLimiter(pace, burst(pace)), endDrain, func(*channel) bool { return true })
 	s.awaitSockets(ctx)
-	return errors.Join(errs...)
-}
-
-// leaveTime bounds how long an absent ZooKeeper delays the rest of drain.
-const leaveTime = 5 * time.Second
-
-func (s *Server) leaveRing(ctx context.Context, m Member) error {
-	ctx, cancel := context.WithTimeout(ctx, leaveTime)
-	defer cancel()
-	return m.Leave(ctx)
+	return errors.Join(append(errs, s.departed(ctx))...)
 }
 
 // sendAway ends the sessions of the channels that which names, at the pace of

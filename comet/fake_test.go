@@ -207,10 +207,15 @@ type fakeMember struct {
 	info  registry.Info
 	left  chan struct{}
 	leave error
+	kept  []time.Time // to be read after Run
 }
 
 func (m *fakeMember) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 func (m *fakeMember) Leave(context.Context) error   { close(m.left); return m.leave }
+func (m *fakeMember) Withdraw(_ context.Context, keep time.Time) error {
+	m.kept = append(m.kept, keep)
+	return nil
+}
 
 // fakeSocket takes what is written to it. take says how many bytes the kernel
 // takes of a write that does not wait.

@@ -38,8 +38,10 @@ type Ring interface {
 type Member interface {
 	// Run keeps it until ctx ends.
 	Run(ctx context.Context) error
-	// Leave takes it away.
+	// Leave takes it away, and the place in the ring unless somebody stands by.
 	Leave(ctx context.Context) error
+	// Withdraw takes it away and leaves the place in the ring until keep.
+	Withdraw(ctx context.Context, keep time.Time) error
 }
 
 // Deps are what a comet needs from outside.
@@ -64,12 +66,14 @@ type Server struct {
 	lanes  *lanes
 	tokens *tokens
 
-	cfg      atomic.Pointer[Config] // New stores it, Reload replaces it
-	started  atomic.Bool
-	draining atomic.Bool // from then on no key is ours
-	stats    counters
-	greeting greetings
-	sockets  sync.WaitGroup // goroutines of clients
+	cfg       atomic.Pointer[Config] // New stores it, Reload replaces it
+	started   atomic.Bool
+	member    Member      // set by Run before anything is served
+	departing atomic.Bool // from then on nobody new is served
+	draining  atomic.Bool // from then on no key is ours
+	stats     counters
+	greeting  greetings
+	sockets   sync.WaitGroup // goroutines of clients
 }
 
 // New checks cfg and binds the listeners, so a taken port fails here and the
@@ -139,6 +143,7 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		},
 	}
+	s.member = s.deps.Join(s.info)
 	g, gctx := errgroup.WithContext(ctx)
 	// The parts end one after the other, when drain says so.
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
@@ -161,14 +166,13 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { s.lanes.follow(serving); return nil })
 	g.Go(func() error { return s.followRing(serving) })
-	m := s.deps.Join(s.info)
-	g.Go(func() error { return m.Run(member) })
+	g.Go(func() error { return s.member.Run(member) })
 	glog.Infof("comet: serving node=%s tcp=%v websocket=%v rpc=%v", s.cfg.Load().ZooKeeper.Comet.Node, s.info.TCP, s.info.WS, s.info.RPC)
 	g.Go(func() error {
 		<-gctx.Done()
 		dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Load().Drain.Timeout.D())
 		defer cancel()
-		err := s.drain(dctx, m, leave, web)
+		err := s.drain(dctx, leave, web)
 		stopServing()
 		return err
 	})
@@ -200,7 +204,7 @@ func (s *Server) Reload(cfg Config) (restart []string, err error) {
 // are known.
 func (s *Server) Ready(context.Context) error {
 	switch {
-	case s.draining.Load():
+	case s.departing.Load():
 		return errors.New("comet: draining")
 	case !s.lanes.known.Load():
 		return errors.New("comet: no message daemon has told the shards of the store yet")

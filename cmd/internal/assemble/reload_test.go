@@ -40,6 +40,7 @@ outbuf.bytes = "1MB"
 outbuf.total = "2MB"
 migrate.rate = 1
 drain.timeout = "2s"
+drain.keep = "3s"
 log.v = 1
 channel.maxsubscriber = 1
 channel.auth = true

@@ -1,0 +1,52 @@
+package comet
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// A comet that stops gives its keys to the others, unless it will be back. With
+// drain.keep it holds on to its place: no key moves, and until the comet is back
+// what is pushed is stored. In the time that it still has sessions it serves
+// them as before. Without it the keys are others' as soon as the node is gone.
+
+// depart takes this comet out of the registry, and then, unless its place is
+// kept, takes no key for its own any more.
+func (s *Server) depart(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, leaveTime)
+	defer cancel()
+	s.departing.Store(true)
+	if keep := s.keep(); keep > 0 {
+		if err := s.member.Withdraw(ctx, time.Now().Add(keep)); err != nil {
+			return fmt.Errorf("comet: keep the place in the ring: %w", err)
+		}
+		return nil
+	}
+	defer s.draining.Store(true)
+	if err := s.member.Leave(ctx); err != nil {
+		return fmt.Errorf("comet: leave the ring: %w", err)
+	}
+	return nil
+}
+
+// departed counts drain.keep from the moment when everybody is gone, which may
+// have taken longer than it.
+func (s *Server) departed(ctx context.Context) error {
+	keep := s.keep()
+	if keep == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+	defer cancel()
+	if err := s.member.Withdraw(ctx, time.Now().Add(keep)); err != nil {
+		return fmt.Errorf("comet: keep the place in the ring: %w", err)
+	}
+	return nil
+}
+
+// leaveTime bounds how long an absent ZooKeeper delays the rest of drain.
+const leaveTime = 5 * time.Second
+
+// keep is how long the place in the ring is kept; 0: it is given up.
+func (s *Server) keep() time.Duration { return s.cfg.Load().Drain.Keep.D() }

@@ -1,0 +1,68 @@
+package comet
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gopush-cluster/internal/config"
+	"gopush-cluster/internal/peer"
+)
+
+// A comet that will be back serves who is still connected, and counts the time
+// for which its place is kept from the moment when nobody is.
+func TestKeptPlaceServesUntilTheLastIsGone(t *testing.T) {
+	change := func(c *Config) {
+		c.Migrate.Rate = 1
+		c.Drain = Drain{Timeout: config.Duration(time.Minute), Keep: config.Duration(10 * time.Second)}
+	}
+	bubble(t, change, func(t *testing.T, r *rig) {
+		member := &fakeMember{left: make(chan struct{})}
+		r.member = member
+		sessions, socks := make(map[string]*session), make(map[string]*fakeSocket)
+		for _, key := range []string{"a", "b", "c", "d"} {
+			sessions[key], socks[key] = r.live(key)
+		}
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- r.drain(ctx, func() {}, &http.Server{}) }()
+		time.Sleep(1500 * time.Millisecond) // one a second: two are on their way
+		synctest.Wait()
+		if r.Ready(t.Context()) == nil {
+			t.Error("ready while it drains")
+		}
+		staying := 0
+		for key, s := range sessions {
+			if res := r.push(key, `"late"`, true); res.Code != peer.OK {
+				t.Errorf("push to %s: %v, want ok", key, res.Code)
+			}
+			if s.ended() { // "-n" was the last it heard
+				continue
+			}
+			staying++
+			wantBodies(t, socks[key], `"late"`)
+		}
+		if staying != 2 {
+			t.Errorf("%d of 4 are still served after 1.5 s of one a second, want 2", staying)
+		}
+		time.Sleep(20 * time.Second)
+		for _, sock := range socks {
+			sock.Close()
+		}
+		if err := <-done; err != nil {
+			t.Errorf("drain: %v", err)
+		}
+		select {
+		case <-member.left:
+			t.Error("the place was given up")
+		default:
+		}
+		if len(member.kept) != 2 || member.kept[0].Sub(began) != 10*time.Second || time.Until(member.kept[1]) != 10*time.Second {
+			t.Errorf("kept until %v; began at %v, ended at %v; want 10 s after each", member.kept, began, time.Now())
+		}
+	})
+}
