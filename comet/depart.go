@@ -49,4 +49,9 @@ func (s *Server) departed(ctx context.Context) error {
 const leaveTime = 5 * time.Second
 
 // keep is how long the place in the ring is kept; 0: it is given up.
-func (s *Server) keep() time.Duration { return s.cfg.Load().Drain.Keep.D() }
+func (s *Server) keep() time.Duration {
+	if s.leaving.Load() {
+		return 0
+	}
+	return s.cfg.Load().Drain.Keep.D()
+}

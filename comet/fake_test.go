@@ -207,11 +207,13 @@ type fakeMember struct {
 	info  registry.Info
 	left  chan struct{}
 	leave error
+	set   chan registry.Info
 	kept  []time.Time // to be read after Run
 }
 
 func (m *fakeMember) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 func (m *fakeMember) Leave(context.Context) error   { close(m.left); return m.leave }
+func (m *fakeMember) Set(i registry.Info)           { m.set <- i }
 func (m *fakeMember) Withdraw(_ context.Context, keep time.Time) error {
 	m.kept = append(m.kept, keep)
 	return nil

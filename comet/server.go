@@ -38,6 +38,8 @@ type Ring interface {
 type Member interface {
 	// Run keeps it until ctx ends.
 	Run(ctx context.Context) error
+	// Set changes what others are told.
+	Set(registry.Info)
 	// Leave takes it away, and the place in the ring unless somebody stands by.
 	Leave(ctx context.Context) error
 	// Withdraw takes it away and leaves the place in the ring until keep.
@@ -68,9 +70,11 @@ type Server struct {
 
 	cfg       atomic.Pointer[Config] // New stores it, Reload replaces it
 	started   atomic.Bool
-	member    Member      // set by Run before anything is served
-	departing atomic.Bool // from then on nobody new is served
-	draining  atomic.Bool // from then on no key is ours
+	member    Member             // set by Run before anything is served
+	stop      context.CancelFunc // ends Run; set by it before anything is served
+	leaving   atomic.Bool        // whatever drain.keep says, the end gives the place up
+	departing atomic.Bool        // from then on nobody new is served
+	draining  atomic.Bool        // from then on no key is ours
 	stats     counters
 	greeting  greetings
 	sockets   sync.WaitGroup // goroutines of clients
@@ -144,6 +148,8 @@ func (s *Server) Run(ctx context.Context) error {
 		},
 	}
 	s.member = s.deps.Join(s.info)
+	ctx, s.stop = context.WithCancel(ctx)
+	defer s.stop()
 	g, gctx := errgroup.WithContext(ctx)
 	// The parts end one after the other, when drain says so.
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))

@@ -40,6 +40,11 @@ func (f *fakeCluster) Comet(key string) (*peer.Comet, error) {
 	return peer.NewComet(cometAt{f.comet, n.Name}), nil
 }
 
+func (f *fakeCluster) Node(name string) (*peer.Comet, bool) {
+	_, ok := f.nodes[name]
+	return peer.NewComet(cometAt{f.comet, name}), ok
+}
+
 func (f *fakeCluster) Ready() error { return f.ready }
 
 // fakeComet answers for all comets. A nil func answers OK.
@@ -47,8 +52,10 @@ type fakeComet struct {
 	push func(ctx context.Context, node string, p peer.Push) ([]peer.PushResult, error)
 	add  func(ctx context.Context, args peer.NewArgs) error
 	sync func(node string, keys []peer.PendingKey) ([]peer.Code, error)
+	down error // of what operators ask
 
 	mu      sync.Mutex
+	asked   []string    // "node weight=3", "node drain"
 	pushes  []peer.Push // as they came
 	budgets []int64     // of each push
 	tokens  []peer.NewArgs
@@ -99,6 +106,16 @@ func (c cometAt) Call(ctx context.Context, method string, args, reply any) error
 		codes, err := c.sync(c.node, a.Keys)
 		reply.(*peer.SyncReply).Codes = codes
 		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch method {
+	case "CometRPC.Weight":
+		c.asked = append(c.asked, fmt.Sprintf("%s weight=%d", c.node, args.(*peer.WeightArgs).Weight))
+		return c.down
+	case "CometRPC.Drain":
+		c.asked = append(c.asked, c.node+" drain")
+		return c.down
 	}
 	return fmt.Errorf("fake: no method %s", method)
 }

@@ -30,12 +30,14 @@ var public = map[string]endpoint{
 	"/time/get":   {http.MethodGet, unversioned, true, (*Server).time},
 }
 
-// internal is what admin.bind serves, behind the guard. /1/admin/nodes is ours.
+// internal is what admin.bind serves, behind the guard. /1/admin/node… is ours.
 var internal = map[string]endpoint{
 	"/1/admin/push/private":  {http.MethodPost, admin, false, (*Server).pushPrivate},
 	"/1/admin/push/mprivate": {http.MethodPost, admin, false, (*Server).pushPrivates},
 	"/1/admin/msg/del":       {http.MethodPost, admin, false, (*Server).deleteMessages},
 	"/1/admin/nodes":         {http.MethodGet, admin, false, (*Server).nodes},
+	"/1/admin/node/weight":   {http.MethodPost, admin, false, (*Server).setWeight},
+	"/1/admin/node/drain":    {http.MethodPost, admin, false, (*Server).drainNode},
 	"/1/token/add":           {http.MethodGet, versioned, false, (*Server).tokenAdd},
 
 	"/admin/push":      {http.MethodPost, admin, false, (*Server).pushPrivate},

@@ -31,6 +31,9 @@ type Directory interface {
 	// Comet returns a client of the comet that serves key. An error means that
 	// nobody can be called.
 	Comet(key string) (*peer.Comet, error)
+	// Node returns a client of the comet that serves the ring's node of that
+	// name, false when there is no such node.
+	Node(name string) (*peer.Comet, bool)
 	// Ready returns nil when the ring is known and a message daemon answers.
 	Ready() error
 }

@@ -359,6 +359,8 @@ func TestNoRet(t *testing.T) {
 		{"get of many", admin, get("/1/admin/push/mprivate?expire=1"), 405, "POST"},
 		{"get of a deletion", admin, get("/1/admin/msg/del?key=a"), 405, "POST"},
 		{"put", admin, "PUT /admin/msg/clean?key=a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 405, "POST"},
+		{"get of a drain", admin, get("/1/admin/node/drain?node=node1"), 405, "POST"},
+		{"drain on the public port", public, post("/1/admin/node/drain?node=node1", ""), 404, ""},
 		{"post of nodes", admin, post("/1/admin/nodes", ""), 405, "GET"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -397,6 +399,7 @@ func TestRoutes(t *testing.T) {
 		"POST /1/admin/push/private internal": true, "POST /1/admin/push/mprivate internal": true,
 		"POST /1/admin/msg/del internal": true, "POST /admin/push internal": true, "POST /admin/msg/clean internal": true,
 		"GET /1/token/add internal": true, "GET /1/admin/nodes internal": true,
+		"POST /1/admin/node/weight internal": true, "POST /1/admin/node/drain internal": true,
 	}
 	for _, g := range got {
 		if !want[g] {

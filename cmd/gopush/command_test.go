@@ -21,6 +21,8 @@ func TestCommands(t *testing.T) {
 		tokenAdd = "/1/token/add"
 		nodes    = "/1/admin/nodes"
 		msgGet   = "/1/msg/get"
+		weight   = "/1/admin/node/weight"
+		drain    = "/1/admin/node/drain"
 	)
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("open sesame\n"), 0o600); err != nil {
@@ -154,6 +156,52 @@ func TestCommands(t *testing.T) {
 			answers: map[string]string{nodes: `{"data":{"nodes":[]},"ret":0}`},
 			asked:   "GET /1/admin/nodes?",
 			want:    result{0, "[]\n", ""},
+		},
+		{
+			name: "weight", args: "weight node1 3",
+			answers: map[string]string{weight: ok},
+			asked:   "POST /1/admin/node/weight?node=node1&weight=3",
+			want:    result{0, "node1 takes weight 3 until it is restarted\n", ""},
+		},
+		{
+			name: "weight as JSON", args: "weight node1 100 -o json",
+			answers: map[string]string{weight: ok},
+			asked:   "POST /1/admin/node/weight?node=node1&weight=100",
+			want:    result{0, `{"node":"node1","weight":100}` + "\n", ""},
+		},
+		{
+			name: "weight of an unknown node", args: "weight node9 3",
+			answers: map[string]string{weight: `{"ret":65534}`},
+			asked:   "POST /1/admin/node/weight?node=node9&weight=3",
+			want: result{1, "", `gopush: "node9" is no node of the ring: client: /1/admin/node/weight: ret 65534: a parameter is missing or wrong` +
+				"\nSee which there are: gopush nodes\n"},
+		},
+		{
+			name: "weight beyond the bounds asks nobody", args: "weight node1 101",
+			want: result{2, "", `gopush: WEIGHT = "101": want a number from 1 to 100` + "\n"},
+		},
+		{
+			name: "weight of nothing", args: "weight node1 0",
+			want: result{2, "", `gopush: WEIGHT = "0": want a number from 1 to 100` + "\n"},
+		},
+		{
+			name: "drain", args: "drain node1",
+			answers: map[string]string{drain: ok},
+			asked:   "POST /1/admin/node/drain?node=node1",
+			want:    result{0, "node1 leaves the ring and sends its clients elsewhere\n", ""},
+		},
+		{
+			name: "drain as JSON", args: "drain node1 -o json",
+			answers: map[string]string{drain: ok},
+			asked:   "POST /1/admin/node/drain?node=node1",
+			want:    result{0, `{"draining":"node1"}` + "\n", ""},
+		},
+		{
+			name: "drain of a comet that does not answer", args: "drain node1",
+			answers: map[string]string{drain: `{"ret":65535}`},
+			asked:   "POST /1/admin/node/drain?node=node1",
+			want: result{1, "", "gopush: client: /1/admin/node/drain: ret 65535: internal error: nothing was promised, try again\n" +
+				"Try again; web's log says why.\n"},
 		},
 		{
 			name: "offline", args: "offline alice",

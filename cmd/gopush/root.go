@@ -57,7 +57,7 @@ In a third:        gopush push alice '{"hello":"world"}'`,
 	flags.DurationVar(&a.timeout, "timeout", 5*time.Second, "longest wait for one answer")
 
 	root.AddCommand(
-		newStandalone(a), newSub(a), newPush(a), newToken(a), newNodes(a), newOffline(a),
+		newStandalone(a), newSub(a), newPush(a), newToken(a), newNodes(a), newWeight(a), newDrain(a), newOffline(a),
 	)
 	markUsage(root)
 	return root

@@ -3,6 +3,7 @@ package directory
 import (
 	"time"
 
+	"gopush-cluster/internal/peer"
 	"gopush-cluster/internal/registry"
 )
 
@@ -16,6 +17,16 @@ type NodeState struct {
 	Standbys int
 	Alive    bool      // it answered the last ping; false on a comet, which pings no others
 	Seen     time.Time // when it last did; zero: never
+}
+
+// Node returns the comet of the node of that name, as Comet does; false if the
+// ring has no such node.
+func (d *Directory) Node(name string) (*peer.Comet, bool) {
+	p, ok := d.View().places[name]
+	if !ok {
+		return nil, false
+	}
+	return p.link.comet, true
 }
 
 // Nodes returns the nodes of the ring, by name.

@@ -81,6 +81,12 @@ func TestCalls(t *testing.T) {
 		{"no messages", `{"ret":0}`, func(ctx context.Context, c *Client) (any, error) {
 			return c.Messages(ctx, "a", 0, "")
 		}, seen{"GET /1/msg/get?k=a&m=0", "", "", ""}, []Message(nil)},
+		{"weight", `{"ret":0}`, func(ctx context.Context, c *Client) (any, error) {
+			return nil, c.SetWeight(ctx, "a&b", 7)
+		}, seen{"POST /1/admin/node/weight?node=a%26b&weight=7", "", secret, ""}, nil},
+		{"drain", `{"ret":0}`, func(ctx context.Context, c *Client) (any, error) {
+			return nil, c.Drain(ctx, "a&b")
+		}, seen{"POST /1/admin/node/drain?node=a%26b", "", secret, ""}, nil},
 		{"nodes", `{"data":{"nodes":[{"name":"node1","weight":1,"share":0.5,"active":"0000000001","standbys":1,"rpc":["h:1"],"tcp":["h:2"],"ws":null,"alive":true,"seen":"2026-01-02T03:04:05Z"}]},"ret":0}`,
 			func(ctx context.Context, c *Client) (any, error) { return c.Nodes(ctx) },
 			seen{"GET /1/admin/nodes?", "", secret, ""},

@@ -58,6 +58,19 @@ type Node struct {
 	Seen     time.Time `json:"seen"`  // when it last answered; zero: never
 }
 
+// SetWeight gives the comet of a node another weight, 1 to 100, until it is
+// restarted. The ring follows in a moment.
+func (c *Client) SetWeight(ctx context.Context, node string, weight int) error {
+	query := url.Values{"node": {node}, "weight": {strconv.Itoa(weight)}}
+	return c.manage(ctx, call{method: http.MethodPost, path: "/1/admin/node/weight", query: query})
+}
+
+// Drain makes the comet of a node leave the ring, send its clients elsewhere and
+// end. It returns when the comet has begun with it.
+func (c *Client) Drain(ctx context.Context, node string) error {
+	return c.manage(ctx, call{method: http.MethodPost, path: "/1/admin/node/drain", query: url.Values{"node": {node}}})
+}
+
 // Nodes returns the ring as web knows it.
 func (c *Client) Nodes(ctx context.Context) ([]Node, error) {
 	var data struct {
