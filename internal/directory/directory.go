@@ -65,6 +65,7 @@ type Directory struct {
 
 	view   atomic.Pointer[View] // replaced with mu held
 	choice atomic.Pointer[choice]
+	moves  moves // for a comet
 
 	mu      sync.Mutex
 	last    *registry.Snapshot // what the view was read from; nil: from nothing, or it was told
@@ -143,11 +144,7 @@ func (d *Directory) Owns(key string) error {
 	case d.self == nil || n.Name != d.self.Node():
 		return fmt.Errorf("%w: node=%s", peer.ErrNotMine, n.Name)
 	}
-	active, registered := n.Active()
-	if !registered {
-		active = registry.Child{Info: n.Last}
-	}
-	if !d.self.Mine(active) {
+	if !d.mine(n) {
 		return fmt.Errorf("%w: node=%s, where this comet is not the active one", peer.ErrNotMine, n.Name)
 	}
 	return nil
@@ -191,6 +188,11 @@ func (d *Directory) read(s registry.Snapshot) {
 
 // publish puts v in the place of the current view. mu is held.
 func (d *Directory) publish(v *View) {
+	if d.self != nil {
+		// First, so that whoever finds a key to be its own finds its former
+		// owner too.
+		d.moves.replaced(d.former(v), v, d.mine, time.Now())
+	}
 	d.view.Store(v)
 	d.links.use(v, time.Now())
 	d.choice.Store(newChoice(v.messages))

@@ -14,8 +14,9 @@ import (
 )
 
 // linger is how long a link outlives the last view that had it: whoever took
-// it from that view may be about to call.
-const linger = time.Minute
+// it from that view may be about to call, and a comet hands pushes on to those
+// that held its keys before.
+const linger = formerTime
 
 // kind is what kind of daemon is at the other end.
 type kind int
