@@ -3,6 +3,7 @@ package comet
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gopush-cluster/internal/mid"
@@ -22,6 +23,8 @@ type channel struct {
 
 	holders int // guarded by home.mu: sessions, pushes and operations under way
 
+	present atomic.Int32 // how many sessions there are; the turn stores it
+
 	mu      sync.Mutex
 	inbox   []event // guarded by mu
 	running bool    // guarded by mu: somebody is running turns
@@ -31,6 +34,8 @@ type channel struct {
 	sessions []*session
 	pushes   []*push // not yet answered, in order
 	saving   bool    // a run of pushes is under way to the store
+	handing  bool    // the first push is under way to former owners of the key
+	asked    bool    // former owners have said how far they are
 	leaving  int     // holds to release when this turn ends
 
 	based  bool   // the store's last mid of the key has been learned
@@ -53,6 +58,12 @@ type env struct {
 	stats  *counters
 
 	retries retries
+
+	// For keys on their way (move.go).
+	moves    Moves
+	forwards *forwards
+	owns     func(key string) error
+	handOver func(key string, m int64)
 }
 
 // limits are the bounds that SIGHUP may change.
@@ -135,7 +146,7 @@ func (woken) handle(c *channel) { c.leaving++ }
 
 // pump works on the pushes at the head of the queue until it has to wait.
 func (c *channel) pump() {
-	if c.saving {
+	if c.saving || c.handing {
 		return
 	}
 	c.forget()
@@ -144,6 +155,9 @@ func (c *channel) pump() {
 		switch {
 		case p.expireAt > 0:
 			c.save()
+		case !p.handed && c.askFormer(p.payload, func(given int64) event { return handedOn{p, given} }):
+			c.handing = true
+			return
 		case len(c.sessions) == 0:
 			c.pop(1)
 			p.refuse(peer.OK) // reached everybody: there is nobody
@@ -185,10 +199,17 @@ func (c *channel) give(p *push) {
 	if !p.claim() {
 		return
 	}
-	c.given = mid.After(c.given)
-	c.waiting = append(c.waiting, &delivery{payload: p.payload, mid: c.given, prev: c.target})
+	m := c.queue(p.payload)
 	c.hand()
-	p.answer(peer.PushResult{Mid: c.given})
+	p.answer(peer.PushResult{Mid: m})
+}
+
+// queue gives a message that is not stored its mid and puts it behind what
+// waits.
+func (c *channel) queue(p *payload) int64 {
+	c.given = mid.After(c.given)
+	c.waiting = append(c.waiting, &delivery{payload: p, mid: c.given, prev: c.target})
+	return c.given
 }
 
 // stored takes note of a message that the store gave mid m after prev. d is nil
@@ -216,6 +237,7 @@ type noted struct{ mid int64 }
 func (e noted) handle(c *channel) {
 	c.leaving++
 	c.stored(nil, e.mid, e.mid)
+	c.forwardStored(nil, e.mid, e.mid)
 }
 
 // base learns the last mid that the store holds.

@@ -75,13 +75,17 @@ func (s *Server) awaitSockets(ctx context.Context) {
 }
 
 // followRing sends away the sessions of keys that the ring gives to others, each
-// time it changes, until ctx ends.
+// time it changes, and says when they are gone, until ctx ends.
 func (s *Server) followRing(ctx context.Context) error {
 	for {
 		changed := s.deps.Ring.Changed()
+		epoch := s.deps.Moves.Epoch()
 		if !s.draining.Load() {
 			r := rate.Limit(s.cfg.Load().Migrate.Rate)
 			s.sendAway(ctx, rate.NewLimiter(r, burst(r)), endNotOwner, func(c *channel) bool { return s.owns(c.key) != nil })
+			if s.awaitMoved(ctx, changed) {
+				s.tellDone(ctx, changed, epoch)
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -168,6 +169,9 @@ type fakeRing struct {
 	foreign string
 	changed chan struct{}
 	told    []peer.MigrateArgs
+	former  []*peer.Comet
+	others  []*peer.Comet
+	done    []peer.DoneArgs
 }
 
 func newFakeRing() *fakeRing { return &fakeRing{foreign: "foreign", changed: make(chan struct{})} }
@@ -349,3 +353,39 @@ func rising(all []got) bool {
 }
 
 var errDown = errors.New("store is down")
+
+// The Moves of a fakeRing: former owners of every key, as the test sets them.
+func (r *fakeRing) Former(string) []*peer.Comet {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.former
+}
+
+func (r *fakeRing) Gone(c *peer.Comet) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.former = slices.DeleteFunc(slices.Clone(r.former), func(f *peer.Comet) bool { return f == c })
+}
+
+func (r *fakeRing) Done(args peer.DoneArgs) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.done = append(r.done, args)
+}
+
+func (r *fakeRing) Others() []*peer.Comet {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.others
+}
+
+func (r *fakeRing) Epoch() int64 { return 7 }
+
+func (r *fakeRing) Comet(string) (*peer.Comet, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.others) == 0 {
+		return nil, errDown
+	}
+	return r.others[0], nil
+}

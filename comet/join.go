@@ -28,6 +28,7 @@ func (e joining) handle(c *channel) {
 	e.held = true
 	e.upto = c.known
 	c.sessions = append(c.sessions, e.session)
+	c.present.Store(int32(len(c.sessions)))
 	if c.based {
 		close(e.based)
 	}
@@ -40,6 +41,7 @@ type left struct{ *session }
 func (e left) handle(c *channel) {
 	if i := slices.Index(c.sessions, e.session); i >= 0 {
 		c.sessions = slices.Delete(c.sessions, i, i+1)
+		c.present.Store(int32(len(c.sessions)))
 		c.leaving++
 	}
 }
@@ -62,7 +64,13 @@ func (c *channel) askBase() {
 	}
 	c.basing = true
 	c.hold()
-	c.readBase(&backoff.Backoff{Min: 50 * time.Millisecond, Max: 2 * time.Second})
+	if !c.askFormer(nil, func(given int64) event { return furthest{given} }) {
+		c.readBase(newBaseBackoff())
+	}
+}
+
+func newBaseBackoff() *backoff.Backoff {
+	return &backoff.Backoff{Min: 50 * time.Millisecond, Max: 2 * time.Second}
 }
 
 func (c *channel) readBase(b *backoff.Backoff) {

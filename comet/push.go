@@ -36,6 +36,7 @@ type push struct {
 	nonce    string
 	retry    bool
 	answered atomic.Bool
+	handed   bool // to former owners of the key; owned by the channel's turn
 }
 
 // claim takes the right to answer. It returns false when the caller has given up

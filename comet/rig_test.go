@@ -39,7 +39,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 		change(&cfg)
 	}
 	r := &rig{t: t, msgs: newFakeMessages(), ring: newFakeRing()}
-	s, err := New(cfg, Deps{Ring: r.ring, Messages: r.msgs, Join: func(registry.Info) Member { return &fakeMember{} }})
+	s, err := New(cfg, Deps{Ring: r.ring, Moves: r.ring, Messages: r.msgs, Join: func(registry.Info) Member { return &fakeMember{} }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,6 +58,12 @@ func (r *rig) close() {
 	})
 	r.sockets.Wait()
 	r.lanes.close()
+	r.env.forwards.close()
+	r.tasks.Wait()
+	// A read that is to be tried again holds its channel until then.
+	for end := time.Now().Add(2 * readTimeout); r.env.table.len() > 0 && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
 	if n := r.env.table.len(); n != 0 {
 		r.t.Errorf("%d channels stay behind", n)
 	}
@@ -104,7 +110,7 @@ func (r *rig) item(body string, expire bool, keys ...string) peer.Push {
 	p := peer.Push{Keys: keys, Msg: json.RawMessage(body)}
 	if expire {
 		p.ExpireAt = time.Now().Unix() + 3600
-		p.Nonce = fmt.Sprintf("n%d", r.nonce.Add(1))
+		p.Nonce = fmt.Sprintf("%p-%d", r, r.nonce.Add(1)) // rigs may share a store
 	}
 	return p
 }

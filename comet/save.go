@@ -7,6 +7,7 @@ import (
 
 	"github.com/golang/glog"
 
+	"gopush-cluster/internal/mid"
 	"gopush-cluster/internal/peer"
 	"gopush-cluster/internal/rpcnet"
 )
@@ -46,6 +47,9 @@ const (
 // save sends the pushes with an expiry at the head of the queue to the store.
 func (c *channel) save() {
 	r := &run{key: c.key, floor: c.given, known: c.known}
+	if !c.asked && len(c.env.moves.Former(c.key)) > 0 {
+		r.floor = mid.Unknown // they may have given more than we know of
+	}
 	bytes := 0
 	for _, p := range c.pushes {
 		if p.expireAt == 0 || len(r.pushes) == runPushes || (bytes > 0 && bytes+len(p.msg) > runBytes) {
@@ -88,6 +92,7 @@ func (e saved) handle(c *channel) {
 		glog.Infof("comet: save failed key=%q pushes=%d err=%q", c.key, len(e.pushes), e.err)
 	}
 	answer := make([]func(), 0, len(e.pushes))
+	saved := int64(0) // the largest mid
 	for i, p := range e.pushes {
 		switch {
 		case e.err != nil:
@@ -111,11 +116,18 @@ func (e saved) handle(c *channel) {
 				answer = append(answer, func() { p.answer(peer.PushResult{Mid: r.Mid}) })
 			}
 			c.stored(d, r.Mid, r.Prev)
+			if d != nil {
+				c.forwardStored(d, r.Mid, r.Prev)
+			}
+			saved = max(saved, r.Mid)
 		}
 	}
 	c.hand() // written to the sockets first, or waiting for a fill, which nobody else waits for
 	for _, f := range answer {
 		f()
+	}
+	if saved > 0 && c.env.owns(c.key) != nil { // it moved meanwhile, and its new owner may not know
+		c.env.handOver(c.key, saved)
 	}
 }
 
@@ -133,7 +145,7 @@ func saveArgs(runs []*run) peer.SaveArgs {
 			}
 			a.Items = append(a.Items, peer.SaveItem{
 				Key: r.key, Body: i, ExpireAt: p.expireAt, Nonce: p.nonce,
-				Floor: max(r.floor, 0), Known: r.known, Retry: p.retry,
+				Floor: r.floor, Known: r.known, Retry: p.retry,
 			})
 		}
 	}

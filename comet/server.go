@@ -49,6 +49,7 @@ type Member interface {
 // Deps are what a comet needs from outside.
 type Deps struct {
 	Ring     Ring
+	Moves    Moves
 	Messages Messages
 	Join     func(registry.Info) Member // called once, with the addresses to advertise
 	Trust    *rpcnet.Trust              // who may call; nil: this machine
@@ -78,6 +79,7 @@ type Server struct {
 	stats     counters
 	greeting  greetings
 	sockets   sync.WaitGroup // goroutines of clients
+	tasks     sync.WaitGroup // calls to other comets that nobody waits for
 }
 
 // New checks cfg and binds the listeners, so a taken port fails here and the
@@ -97,7 +99,10 @@ func New(cfg Config, deps Deps) (_ *Server, err error) {
 		tokens: newTokens(deps.Messages),
 	}
 	s.cfg.Store(&cfg)
-	s.env = &env{table: newTable(cfg.Channel.Bucket), store: s.lanes, limits: s.limits, now: deps.Now, stats: &s.stats}
+	s.env = &env{
+		table: newTable(cfg.Channel.Bucket), store: s.lanes, limits: s.limits, now: deps.Now, stats: &s.stats,
+		moves: deps.Moves, forwards: newForwards(deps.Moves), owns: s.owns, handOver: s.handOver,
+	}
 	if err := s.rpc.Register("CometRPC", &Service{s}); err != nil {
 		return nil, err
 	}
@@ -185,6 +190,8 @@ func (s *Server) Run(ctx context.Context) error {
 	err := g.Wait()
 	s.sockets.Wait()
 	s.lanes.close()
+	s.env.forwards.close()
+	s.tasks.Wait()
 	glog.Infof("comet: stopped sessions=%d", s.stats.open())
 	return err
 }

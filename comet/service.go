@@ -9,6 +9,7 @@ import (
 
 	"github.com/golang/glog"
 
+	"gopush-cluster/internal/mid"
 	"gopush-cluster/internal/msg"
 	"gopush-cluster/internal/peer"
 	"gopush-cluster/internal/rpcnet"
@@ -109,6 +110,25 @@ func (v *Service) Sync(args *peer.SyncArgs, reply *peer.SyncReply) (err error) {
 			c.post(noted{k.Mid})
 		}
 	}
+	return nil
+}
+
+// Forward takes what the owner of keys hands on to a comet that held them
+// before.
+func (v *Service) Forward(args *peer.ForwardArgs, reply *peer.ForwardReply) (err error) {
+	defer rpcnet.Recover("CometRPC.Forward", &err)
+	reply.Results = v.s.forward(args)
+	return nil
+}
+
+// Done hears that a comet is done with sending away whom the ring gave to
+// others. Our mids go on above those it gave.
+func (v *Service) Done(args *peer.DoneArgs, ret *int) (err error) {
+	defer rpcnet.Recover("CometRPC.Done", &err)
+	if !mid.Foreign(args.High, mid.Of(v.s.deps.Now())) {
+		v.s.env.table.raise(args.High)
+	}
+	v.s.deps.Moves.Done(*args)
 	return nil
 }
 

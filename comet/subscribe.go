@@ -46,10 +46,10 @@ func (s *Server) subscribe(conn socket, sub wire.Sub, ws bool) (*session, error)
 	}
 	s.greeting.remove(conn) // drain finds it in its channel now, and says goodbye
 	sess.awaitBase()
+	s.stats.sessions[sess.transport()].Add(1)
 	sess.accepted()
 	c.hold()
 	sess.release = time.AfterFunc(s.limits().hold, func() { c.post(released{sess}) })
-	s.stats.sessions[sess.transport()].Add(1)
 	if glog.V(1) {
 		glog.Infof("comet: session begins key=%q ws=%v version=%q", sub.Key, ws, sub.Version)
 	}

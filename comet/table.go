@@ -28,10 +28,14 @@ func newTable(shards int) *table {
 	return t
 }
 
+func (t *table) shard(key string) *tableShard {
+	return &t.shards[maphash.String(t.seed, key)%uint64(len(t.shards))]
+}
+
 // acquire returns the channel of key, made by create if there is none, and holds
 // it. Each hold is released once; a channel that nobody holds is gone.
 func (t *table) acquire(key string, create func(high int64) *channel) *channel {
-	sh := &t.shards[maphash.String(t.seed, key)%uint64(len(t.shards))]
+	sh := t.shard(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	c := sh.channels[key]
@@ -46,7 +50,7 @@ func (t *table) acquire(key string, create func(high int64) *channel) *channel {
 
 // find returns the channel of key and holds it, or nil if there is none.
 func (t *table) find(key string) *channel {
-	sh := &t.shards[maphash.String(t.seed, key)%uint64(len(t.shards))]
+	sh := t.shard(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	c := sh.channels[key]
@@ -71,6 +75,37 @@ func (c *channel) release(n int) {
 	if c.holders -= n; c.holders == 0 {
 		sh.high = max(sh.high, c.given)
 		delete(sh.channels, c.key)
+	}
+}
+
+// high returns the largest mid that a channel which is gone gave, among those
+// that shared key's shard.
+func (t *table) high(key string) int64 {
+	sh := t.shard(key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.high
+}
+
+// highest returns the largest such mid of all shards.
+func (t *table) highest() int64 {
+	high := int64(0)
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.mu.Lock()
+		high = max(high, sh.high)
+		sh.mu.Unlock()
+	}
+	return high
+}
+
+// raise makes every channel to come give mids above high.
+func (t *table) raise(high int64) {
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.mu.Lock()
+		sh.high = max(sh.high, high)
+		sh.mu.Unlock()
 	}
 }
 

@@ -178,6 +178,8 @@ type (
 		Body int   // index into ForwardArgs.Bodies; -1: only Given is asked for
 		Mid  int64 // of a stored message; 0: it is not stored, and the callee gives the mid
 		Prev int64 // the last mid of the key before a stored one
+		// ExpireAt is the unix second after which a stored one is not served.
+		ExpireAt int64
 	}
 	// ForwardReply answers for each item, in their order.
 	ForwardReply struct{ Results []ForwardResult }
@@ -188,8 +190,9 @@ type (
 	// DoneArgs is CometRPC.Done: the comet at Addr holds no sessions any more
 	// of keys that are not its own in the ring of Epoch.
 	DoneArgs struct {
-		Addr  string // host:port of its RPC
+		Addr  string // host:port of its RPC; several with commas
 		Epoch int64
+		High  int64 // the largest mid that it ever gave to anyone
 	}
 	// ViewReply is CometRPC.View and MessageRPC.View (argument: int 0): the ring
 	// as the callee sees it, for a comet that cannot ask ZooKeeper.

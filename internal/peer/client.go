@@ -101,6 +101,25 @@ func (c *Comet) Sync(ctx context.Context, keys []PendingKey) ([]Code, error) {
 	return reply.Codes, err
 }
 
+// Forward hands on what was pushed to keys that the comet held before. It
+// returns a result for each item, in their order. args.Budget is set from ctx.
+func (c *Comet) Forward(ctx context.Context, args ForwardArgs) ([]ForwardResult, error) {
+	args.Budget = budget(ctx)
+	var reply ForwardReply
+	err := call(ctx, c.c, "CometRPC.Forward", &args, &reply)
+	if err == nil && len(reply.Results) != len(args.Items) {
+		err = fmt.Errorf("%w: CometRPC.Forward answered for %d of %d items", ErrFailed, len(reply.Results), len(args.Items))
+	}
+	return reply.Results, err
+}
+
+// Done tells the comet that another one holds no sessions any more of keys that
+// are not its own.
+func (c *Comet) Done(ctx context.Context, args DoneArgs) error {
+	var ret int
+	return call(ctx, c.c, "CometRPC.Done", &args, &ret)
+}
+
 // Ping asks whether the comet answers.
 func (c *Comet) Ping(ctx context.Context) error {
 	var ret int

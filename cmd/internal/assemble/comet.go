@@ -41,6 +41,7 @@ func newComet(cfg comet.Config, c cluster) (cometUnit, error) {
 	dir := newDirectory(c, member, cfg.RPC.Calls, trust)
 	server, err := comet.New(cfg, comet.Deps{
 		Ring:     dir,
+		Moves:    dir,
 		Messages: dir.Messages,
 		Trust:    trust,
 		Join: func(i registry.Info) comet.Member {

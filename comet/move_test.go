@@ -1,0 +1,296 @@
+package comet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gopush-cluster/internal/mid"
+	"gopush-cluster/internal/peer"
+	"gopush-cluster/internal/rpcnet"
+)
+
+// caller calls the service of a comet in this process.
+type caller struct {
+	service *Service
+	fail    func(method string) error // nil: nothing fails
+
+	mu    sync.Mutex
+	calls []string
+	done  []peer.DoneArgs
+}
+
+func (c *caller) Addr() string { return "caller" }
+
+func (c *caller) Call(ctx context.Context, method string, args, reply any) error {
+	c.mu.Lock()
+	c.calls = append(c.calls, method)
+	if a, ok := args.(*peer.DoneArgs); ok {
+		c.done = append(c.done, *a)
+	}
+	c.mu.Unlock()
+	if c.fail != nil {
+		if err := c.fail(method); err != nil {
+			return err
+		}
+	}
+	switch method {
+	case "CometRPC.Forward":
+		return c.service.Forward(args.(*peer.ForwardArgs), reply.(*peer.ForwardReply))
+	case "CometRPC.Sync":
+		return c.service.Sync(args.(*peer.SyncArgs), reply.(*peer.SyncReply))
+	case "CometRPC.Done":
+		return c.service.Done(args.(*peer.DoneArgs), reply.(*int))
+	}
+	return fmt.Errorf("no method %s", method)
+}
+
+// move is two comets of one cluster: a key has gone from one to the other, and
+// the former owner still has a session of it.
+type move struct {
+	from, to     *rig
+	fromTo       *caller // calls of from to to
+	toFrom       *caller // calls of to to from
+	waits        *fakeSocket
+	waitsSession *session
+}
+
+// moving runs f with keys on their way.
+func moving(t *testing.T, f func(*testing.T, *move)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		m := &move{from: newRig(t, nil), to: newRig(t, nil)}
+		m.to.msgs = m.from.msgs // one store
+		m.to.lanes.messages = m.from.msgs
+		m.toFrom = &caller{service: &Service{m.from.Server}}
+		m.fromTo = &caller{service: &Service{m.to.Server}}
+		m.waitsSession, m.waits = m.from.live("k")
+		m.from.mustPush("k", `"before"`, true)
+		m.from.mustPush("k", `"given"`, false)
+		m.to.ring.former = []*peer.Comet{peer.NewComet(m.toFrom)}
+		m.from.ring.others = []*peer.Comet{peer.NewComet(m.fromTo)}
+		f(t, m)
+		m.to.close()
+		m.from.close()
+	})
+}
+
+func TestFormerOwnersSessionsMissNothing(t *testing.T) {
+	moving(t, func(t *testing.T, m *move) {
+		_, here := m.to.live("k")
+		var want []string
+		for i := range 6 {
+			m.to.mustPush("k", fmt.Sprint(i), i%2 == 0)
+			want = append(want, fmt.Sprint(i))
+			synctest.Wait()
+		}
+		wantBodies(t, m.waits, append([]string{`"before"`, `"given"`}, want...)...)
+		wantBodies(t, here, want...)
+		stored := make(map[string]int64)
+		for _, g := range m.waits.messages(t) {
+			stored[string(g.Msg)] = g.Mid
+		}
+		for i, g := range here.messages(t) {
+			if i%2 == 0 && stored[string(g.Msg)] != g.Mid {
+				t.Errorf("stored message %s has mid %d here and %d there", g.Msg, g.Mid, stored[string(g.Msg)])
+			}
+		}
+	})
+}
+
+func TestMidsGoOnAboveThoseOfTheFormerOwner(t *testing.T) {
+	moving(t, func(t *testing.T, m *move) {
+		for range 5 {
+			m.from.mustPush("k", `"x"`, false)
+		}
+		all := m.waits.messages(t)
+		counter := all[len(all)-1].Mid // of the client that comes over
+		_, here := m.to.live("k")
+		if got := m.to.mustPush("k", `"first"`, false); got <= counter {
+			t.Errorf("mid %d is not above %d, which the client has seen", got, counter)
+		}
+		wantBodies(t, here, `"first"`)
+	})
+	// The same once the former owner is done, and is asked no more.
+	moving(t, func(t *testing.T, m *move) {
+		for range 5 {
+			m.from.mustPush("k", `"x"`, false)
+		}
+		all := m.waits.messages(t)
+		counter := all[len(all)-1].Mid
+		m.from.ring.move("k")
+		m.waits.Close()
+		synctest.Wait()
+		m.from.tellDone(t.Context(), nil, 7)
+		m.to.ring.former = nil
+		m.to.live("k")
+		if got := m.to.mustPush("k", `"first"`, false); got <= counter {
+			t.Errorf("mid %d is not above %d, which the client has seen", got, counter)
+		}
+	})
+}
+
+func TestFormerOwnerFetchesWhatItWasNotHanded(t *testing.T) {
+	moving(t, func(t *testing.T, m *move) {
+		lost := 0
+		m.toFrom.fail = func(method string) error {
+			if lost++; lost <= 2 {
+				return rpcnet.ErrLost
+			}
+			return nil
+		}
+		for i := range 3 {
+			m.to.mustPush("k", fmt.Sprint(i), true)
+			synctest.Wait()
+		}
+		wantBodies(t, m.waits, `"before"`, `"given"`, "0", "1", "2")
+	})
+}
+
+func TestFormerOwnerThatHangsDelaysOnlyWhatIsNotStored(t *testing.T) {
+	moving(t, func(t *testing.T, m *move) {
+		_, here := m.to.live("k")
+		m.toFrom.fail = func(string) error { time.Sleep(forwardTime); return rpcnet.ErrLost }
+		begun := time.Now()
+		m.to.mustPush("k", `"stored"`, true)
+		if d := time.Since(begun); d != 0 {
+			t.Errorf("a stored push waited %v for a former owner", d)
+		}
+		m.to.mustPush("k", `"not stored"`, false)
+		if d := time.Since(begun); d > 2*forwardTime {
+			t.Errorf("a push that is not stored waited %v", d)
+		}
+		wantBodies(t, here, `"stored"`, `"not stored"`)
+	})
+}
+
+func TestFormerOwnerThatIsGoneIsForgotten(t *testing.T) {
+	for _, err := range []error{rpcnet.ErrNotSent, errors.New("x")} {
+		moving(t, func(t *testing.T, m *move) {
+			m.toFrom.fail = func(string) error { return err }
+			m.to.mustPush("k", "1", true)
+			synctest.Wait()
+			if gone := len(m.to.ring.Former("k")) == 0; gone != errors.Is(err, rpcnet.ErrNotSent) {
+				t.Errorf("%v: forgotten = %v", err, gone)
+			}
+		})
+	}
+}
+
+func TestWordOfASaveGoesOnToTheFormerOwner(t *testing.T) {
+	moving(t, func(t *testing.T, m *move) {
+		_, here := m.to.live("k")
+		stored := m.to.msgs.direct("k", "1", "web").Mid // by a web that reached neither
+		var reply peer.SyncReply
+		v := &Service{m.to.Server}
+		if err := v.Sync(&peer.SyncArgs{Keys: []peer.PendingKey{{Key: "k", Mid: stored}}}, &reply); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		wantBodies(t, here, "1")
+		wantBodies(t, m.waits, `"before"`, `"given"`, "1")
+	})
+}
+
+func TestSaveThatEndsAfterTheMoveIsToldToTheNewOwner(t *testing.T) {
+	moving(t, func(t *testing.T, m *move) {
+		m.from.msgs.set(nil, func(op string) error {
+			if op == "save" {
+				m.from.ring.move("k") // while the save is under way
+			}
+			return nil
+		})
+		m.to.ring.former = nil
+		_, here := m.to.live("k")
+		m.from.mustPush("k", `"late"`, true)
+		m.from.msgs.set(nil, nil)
+		synctest.Wait()
+		wantBodies(t, here, `"late"`)
+		m.from.tasks.Wait()
+	})
+}
+
+func TestDoneIsToldWhenEverybodyIsGone(t *testing.T) {
+	moving(t, func(t *testing.T, m *move) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- m.from.followRing(ctx) }()
+		synctest.Wait()
+		told := func() int {
+			m.fromTo.mu.Lock()
+			defer m.fromTo.mu.Unlock()
+			return len(m.fromTo.done)
+		}
+		first := told() // nothing was foreign at the start
+		m.from.ring.move("k")
+		time.Sleep(time.Second)
+		if !m.waitsSession.ended() || told() != first {
+			t.Errorf("session ended = %v, told %d times while its socket is open, want %d", m.waitsSession.ended(), told(), first)
+		}
+		fails := 3
+		m.fromTo.fail = func(string) error {
+			if fails--; fails >= 0 {
+				return rpcnet.ErrNotSent
+			}
+			return nil
+		}
+		m.waits.Close() // the client is gone
+		time.Sleep(10 * time.Second)
+		if got := told(); got != first+4 {
+			t.Errorf("told %d times, want 4 tries after the first %d", got, first)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		last := m.fromTo.done[len(m.fromTo.done)-1]
+		if last.Epoch != 7 || last.High == 0 || len(m.to.ring.done) == 0 {
+			t.Errorf("told %+v", last)
+		}
+	})
+}
+
+func TestForwardOfNonsense(t *testing.T) {
+	moving(t, func(t *testing.T, m *move) {
+		results := m.from.forward(&peer.ForwardArgs{
+			Bodies: []json.RawMessage{json.RawMessage("{\n}")},
+			Items: []peer.ForwardItem{
+				{Key: "k", Body: 0}, {Key: "k", Body: 5}, {Key: "k", Body: -7}, {Key: "k", Body: 0, Mid: 1 << 62},
+				{Key: "nobody", Body: -1}, {Key: "k", Body: -1, Mid: -5},
+			},
+		})
+		if len(results) != 6 {
+			t.Errorf("%d results, want 6", len(results))
+		}
+		wantBodies(t, m.waits, `"before"`, `"given"`)
+		var ret int
+		far := mid.Of(time.Now()) + 2*3600*mid.Second
+		if err := (&Service{m.to.Server}).Done(&peer.DoneArgs{High: far}, &ret); err != nil || m.to.env.table.highest() == far {
+			t.Errorf("a mark far ahead was taken over: %v", err)
+		}
+	})
+}
+
+func TestHighMarksOfTheTable(t *testing.T) {
+	r := newRig(t, nil)
+	r.env.table.raise(800)
+	if got := r.env.table.high("k"); got != 800 {
+		t.Errorf("high = %d, want 800", got)
+	}
+	r.env.table.raise(80)
+	if got := r.env.table.highest(); got != 800 {
+		t.Errorf("highest = %d, want 800 still", got)
+	}
+	c := r.env.table.acquire("k", r.env.channel("k"))
+	c.given = 880
+	c.release(1)
+	if got := r.env.table.high("k"); got != 880 || !slices.Contains([]int64{880}, r.env.table.highest()) {
+		t.Errorf("high = %d, highest = %d, want 880", got, r.env.table.highest())
+	}
+}
