@@ -2,7 +2,8 @@
 #
 # RUN_DIR/NAME.pid holds two lines, the pid and when that process started, so
 # that a number which the system has since given to somebody else is never
-# taken for ours. RUN_DIR/NAME.log holds what the process printed.
+# taken for ours. RUN_DIR/NAME.log holds what the process
+# printed, each start behind the last.
 
 die() { echo "${0##*/}: $*" >&2; exit 1; }
 
@@ -29,7 +30,7 @@ pid_of() {
 launch() {
   local name=$1 pid
   shift
-  nohup "$@" >"$RUN_DIR/$name.log" 2>&1 </dev/null &
+  nohup "$@" >>"$RUN_DIR/$name.log" 2>&1 </dev/null &
   pid=$!
   { echo "$pid"; started_at "$pid"; } >"$RUN_DIR/$name.pid"
 }
