@@ -70,7 +70,8 @@ func logTo(dir string, stderr bool) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return &failure{fmt.Errorf("no log can be written: %w", err), "Give a folder that can be written to: --data DIR"}
 	}
-	return errors.Join(flag.Set("log_dir", dir), flag.Set("stderrthreshold", "WARNING"))
+	// -1: no buffer, for a kill -9 would take half a minute of the log with it.
+	return errors.Join(flag.Set("log_dir", dir), flag.Set("stderrthreshold", "WARNING"), flag.Set("logbuflevel", "-1"))
 }
 
 // onHangup passes SIGHUP on to asked until ctx ends.

@@ -237,6 +237,23 @@ func TestLogFolderIsForItsOwner(t *testing.T) {
 	}
 }
 
+func TestLogFilesAreWrittenAtOnce(t *testing.T) {
+	keepFlags(t)
+	if err := flag.Set("log_dir", t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	level := flag.Lookup("logbuflevel").Value
+	if err := (options{given: map[string]bool{"log_dir": true}}).logging(); err != nil || level.String() != "-1" {
+		t.Errorf("-logbuflevel is %s, %v; want -1", level, err)
+	}
+	if err := level.Set("0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := (options{given: map[string]bool{"log_dir": true, "logbuflevel": true}}).logging(); err != nil || level.String() != "0" {
+		t.Errorf("-logbuflevel=0 became %s, %v", level, err)
+	}
+}
+
 // keepFlags puts glog's flags back at the end of a test.
 func keepFlags(t *testing.T) {
 	flag.VisitAll(func(f *flag.Flag) {

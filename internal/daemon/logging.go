@@ -8,11 +8,17 @@ import (
 )
 
 // logging makes glog write to stderr unless it was given a folder, and makes
-// that folder, for its owner only.
+// that folder, for its owner only. Lines go into files at once unless
+// -logbuflevel says otherwise: a kill -9 would take half a minute of them.
 func (o options) logging() error {
 	if o.given["v"] {
 		v := flag.Lookup("v")
 		v.DefValue = v.Value.String()
+	}
+	if !o.given["logbuflevel"] {
+		if err := flag.Set("logbuflevel", "-1"); err != nil {
+			return err
+		}
 	}
 	if o.given["log_dir"] {
 		if err := os.MkdirAll(flag.Lookup("log_dir").Value.String(), 0o700); err != nil {
