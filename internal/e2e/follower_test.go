@@ -1,0 +1,233 @@
+package e2e
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"gopush-cluster/internal/testenv"
+)
+
+// follower is a client as it should be: it asks web for its comet, subscribes,
+// fetches what it missed, and begins again when it is sent away or cut off.
+type follower struct {
+	key string
+	web *daemon
+
+	mu   sync.Mutex
+	seen []message
+	mid  int64
+	conn *net.TCPConn // the newest
+	live bool         // it is connected, and has fetched what it missed
+	lost []time.Time  // when it was sent away or cut off
+	told int          // how many of those times it was told -n
+	bad  error        // what no client should see
+}
+
+// follow starts n followers, each of its own key, and returns them when all are
+// connected. They end with the test.
+func (c *cluster) follow(n int, prefix string) []*follower {
+	c.t.Helper()
+	stop := make(chan struct{})
+	var running sync.WaitGroup
+	followers := make([]*follower, n)
+	for i := range followers {
+		f := &follower{key: fmt.Sprintf("%s-%d", prefix, i), web: c.webs[0]}
+		followers[i] = f
+		running.Go(func() { f.run(c, stop) })
+	}
+	c.t.Cleanup(func() {
+		close(stop)
+		for _, f := range followers {
+			f.cut()
+		}
+		running.Wait()
+	})
+	testenv.Eventually(c.t, 60*time.Second, func() error {
+		for _, f := range followers {
+			if !f.connected() {
+				return fmt.Errorf("%s is not connected", f.key)
+			}
+		}
+		return nil
+	})
+	return followers
+}
+
+func (f *follower) run(c *cluster, stop <-chan struct{}) {
+	for {
+		f.session(c, stop)
+		select {
+		case <-stop:
+			return
+		case <-time.After(100 * time.Millisecond): // as a client does between two tries
+		}
+	}
+}
+
+// session is one connection, from the question to web to its end.
+func (f *follower) session(c *cluster, stop <-chan struct{}) {
+	addr, err := serverOf(f.web, f.key)
+	if err != nil {
+		return
+	}
+	conn, err := net.DialTimeout("tcp", addr, patience)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	f.mu.Lock()
+	f.conn = conn.(*net.TCPConn)
+	f.mu.Unlock()
+	select {
+	case <-stop: // nobody will cut this one
+		return
+	default:
+	}
+	cl := &tcpClient{t: c.t, conn: conn, in: bufio.NewReader(conn)}
+	if _, err := conn.Write([]byte(command("sub", f.key, "10000", "", "1.0"))); err != nil {
+		return
+	}
+	cl.deadline(patience)
+	if line, err := cl.in.ReadString('\n'); err != nil || line != "+h\r\n" {
+		return // -n: the ring is changing
+	}
+	missed, err := c.fetch(f.web, f.key, f.last())
+	if err != nil {
+		return
+	}
+	for _, m := range missed {
+		f.take(m)
+	}
+	f.mu.Lock()
+	f.live = true
+	f.mu.Unlock()
+	for {
+		body, err := cl.read(time.Hour)
+		if err != nil {
+			f.end(strings.Contains(err.Error(), `"-n\r\n"`))
+			return
+		}
+		m, err := parseMessage(body)
+		if err != nil {
+			f.mu.Lock()
+			f.bad = err
+			f.mu.Unlock()
+			return
+		}
+		f.take(m)
+	}
+}
+
+// take counts m if it is new, as every client does.
+func (f *follower) take(m message) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m.mid > f.mid {
+		f.mid = m.mid
+		f.seen = append(f.seen, m)
+	}
+}
+
+func (f *follower) connected() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.live
+}
+
+func (f *follower) last() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mid
+}
+
+func (f *follower) end(told bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.live = false
+	f.lost = append(f.lost, time.Now())
+	if told {
+		f.told++
+	}
+}
+
+func (f *follower) cut() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.conn != nil {
+		f.conn.CloseRead() // an error: it is gone already
+	}
+}
+
+// times returns when f was sent away or cut off, and how often it was told so.
+func (f *follower) times() ([]time.Time, int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lost, f.told
+}
+
+// has returns nil when f has seen each of bodies once, and nothing else.
+func (f *follower) has(bodies []string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.bad != nil {
+		return f.bad
+	}
+	count := make(map[string]int)
+	for _, m := range f.seen {
+		count[m.msg]++
+	}
+	for _, b := range bodies {
+		if count[b] != 1 {
+			return fmt.Errorf("%s: %s was seen %d times of %d messages in all", f.key, b, count[b], len(f.seen))
+		}
+	}
+	if len(f.seen) != len(bodies) {
+		return fmt.Errorf("%s: %d messages were seen, %d pushed", f.key, len(f.seen), len(bodies))
+	}
+	return nil
+}
+
+// caughtUp waits until each follower has seen what was acknowledged for it.
+func (c *cluster) caughtUp(book *ledger, followers []*follower) {
+	c.t.Helper()
+	testenv.Eventually(c.t, 60*time.Second, func() error {
+		book.mu.Lock()
+		defer book.mu.Unlock()
+		for _, f := range followers {
+			if err := f.has(book.acked[f.key]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// pushAll pushes to each follower in turn, perSecond in all, until stop is
+// called, and notes what became of each push.
+func (c *cluster) pushAll(book *ledger, followers []*follower, perSecond int) (stop func()) {
+	const workers = 8
+	done := make(chan struct{})
+	var running sync.WaitGroup
+	for w := range workers {
+		running.Go(func() {
+			tick := time.NewTicker(workers * time.Second / time.Duration(perSecond))
+			defer tick.Stop()
+			for i := w; ; i += workers {
+				select {
+				case <-done:
+					return
+				case <-tick.C:
+				}
+				_, _ = c.try(book, c.webs[0], followers[i%len(followers)].key, fmt.Sprint(i)) // noted
+			}
+		})
+	}
+	return func() {
+		close(done)
+		running.Wait()
+	}
+}
