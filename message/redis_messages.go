@@ -115,6 +115,9 @@ func (s *redisStore) parseFound(reply any) found {
 			glog.Warningf("message: unreadable member left out shard=%s mid=%d bytes=%d", s.Address, nums[1+i/2], len(vals[i]))
 			continue
 		}
+		if m.Expired(s.Now().Unix()) { // its fields stand where the script does not look for them
+			continue
+		}
 		f.msgs = append(f.msgs, m)
 	}
 	return f

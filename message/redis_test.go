@@ -208,6 +208,20 @@ func TestRedisMemberForm(t *testing.T) {
 
 // A day is long enough for a web to drain the pending set; after that it must
 // not grow for ever.
+// Another writer's members are read as JSON, whatever the order of their fields.
+func TestRedisForeignMemberInAnotherOrder(t *testing.T) {
+	server := testenv.Redis(t)
+	admin := dialRedis(t, server.Addr())
+	s := openRedis(testRedis(server.Addr(), time.Now))
+	defer s.Close()
+	do(t, admin, "ZADD", DefaultRedisPrefix+"k", 80, `{"expire":1,"msg":"over"}`)
+	do(t, admin, "ZADD", DefaultRedisPrefix+"k", 160, `{ "expire" : 9999999999, "msg" : "kept" }`)
+	got := s.Read(t.Context(), []query{{key: "k", limit: 10}})[0]
+	if got.err != nil || len(got.msgs) != 1 || string(got.msgs[0].Body) != `"kept"` {
+		t.Errorf("read %v, %v; want the one that has not expired", got.msgs, got.err)
+	}
+}
+
 func TestRedisPendingIsBounded(t *testing.T) {
 	server := testenv.Redis(t)
 	admin := dialRedis(t, server.Addr())
