@@ -7,7 +7,7 @@
 //	3  internal/peer
 //	2  internal/{rpcnet,registry,ops,daemon}
 //	1  internal/{wire,ketama,mid,msg,config,backoff,batch,version}
-//	   tests only: internal/{testenv,e2e,arch}  conf  docs
+//	   tests only: internal/{testenv,e2e,chaos,arch}  conf  docs
 //
 // An import goes to a lower level, so packages of one level are blind to each
 // other. Level 1 imports none of ours and does not log. A third-party client

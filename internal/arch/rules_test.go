@@ -42,6 +42,7 @@ var levels = map[string]int{
 var forTests = map[string]int{
 	"internal/arch":    0,
 	"internal/testenv": 0, // starts real servers; knows none of our packages
+	"internal/chaos":   0, // whole clusters under faults, judged by what they showed
 	"internal/e2e":     6, // whole clusters, and clients of all kinds
 	"conf":             6, // its examples against the daemons' defaults
 	"docs":             6, // its tables against the daemons' keys

@@ -1,0 +1,132 @@
+package chaos
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// checkKept: an acknowledged message is in every fetch that asks for it, until
+// it expires or Store newer ones have pushed it out (I1). Of a push to many keys
+// the ones that fk does not name are acknowledged (I8).
+func checkKept(x *index, report func(Violation)) {
+	told := make(map[*group]bool)
+	for _, f := range x.fetches {
+		k := x.key(f.key)
+		present := make(map[string]int)
+		for _, m := range f.msgs {
+			present[m.Body]++
+		}
+		for _, g := range k.groups {
+			if told[g] {
+				continue
+			}
+			owed := x.owed(g, f)
+			if len(owed) <= present[g.body] {
+				continue
+			}
+			told[g] = true
+			v := Violation{
+				Invariant: "I1", At: f.end, key: f.key, body: g.body, mids: g.mids, fetch: f.id,
+				Text: fmt.Sprintf("%s: acknowledged %d times and %d times in fetch %d from mid %d: %s",
+					f.key, len(owed), present[g.body], f.id, f.after, g.body),
+			}
+			report(v)
+			if owed[0].many {
+				v.Invariant = "I8"
+				v.Text = fmt.Sprintf("%s: fk of push %d does not name the key, and the message is not kept: %s", f.key, owed[0].id, g.body)
+				report(v)
+			}
+		}
+	}
+}
+
+// owed returns the pushes of g that f had to show.
+func (x *index) owed(g *group, f *fetch) []*push {
+	var owed []*push
+	for _, p := range g.pushes {
+		if p.expire == 0 || !p.acked(g.key.key) || p.end >= f.begin || f.end >= p.owedUntil() {
+			continue
+		}
+		if f.after > 0 {
+			// Only what is surely above the mid that was asked for.
+			if _, m, ok := g.single(); !ok || m <= f.after {
+				continue
+			}
+		}
+		if !x.pushedOut(g, p, f) {
+			owed = append(owed, p)
+		}
+	}
+	return owed
+}
+
+// pushedOut reports whether Store newer messages may have taken p's place before
+// f was answered. The oldest goes first, so none has if f shows an older one.
+func (x *index) pushedOut(g *group, p *push, f *fetch) bool {
+	if _, m, ok := g.single(); ok && slices.ContainsFunc(f.msgs, func(o Message) bool { return o.Mid < m }) {
+		return false
+	}
+	return g.key.newer(p, f.end) >= x.limits.Store
+}
+
+// newer counts the stored messages of the key that may be newer than p by the
+// time given: all that were not acknowledged before p began.
+func (k *keyIndex) newer(p *push, by time.Duration) int {
+	n := 0
+	for _, q := range k.pushes {
+		if q.begin >= by {
+			break
+		}
+		if q != p && q.expire > 0 && (q.end >= p.begin || !q.acked(k.key)) {
+			n++
+		}
+	}
+	return n
+}
+
+// checkAnswers: fk names keys of the push, each once (I8).
+func checkAnswers(x *index, report func(Violation)) {
+	for _, p := range x.pushes {
+		for i, key := range p.failed {
+			if !slices.Contains(p.keys, key) || slices.Contains(p.failed[:i], key) {
+				report(Violation{
+					Invariant: "I8", At: p.end, key: p.keys[0], body: p.body,
+					Text: fmt.Sprintf("push %d to %q is answered with fk %q", p.id, p.keys, p.failed),
+				})
+				break
+			}
+		}
+	}
+}
+
+// checkExpiry: what has expired, or was never to be stored, is in no fetch, and
+// arrives on no socket (I9).
+func checkExpiry(x *index, report func(Violation)) {
+	told := make(map[*group]bool)
+	over := func(key string, m Message, at time.Duration, fetch, socket int, slack time.Duration) {
+		g := x.key(key).group(m.Body)
+		if told[g] || len(g.pushes) == 0 { // nobody pushed it: I5
+			return
+		}
+		for _, p := range g.pushes {
+			if p.expire == 0 && socket > 0 || p.expire > 0 && (p.servedUntil() == forever || at <= p.servedUntil()+slack) {
+				return
+			}
+		}
+		told[g] = true
+		text := fmt.Sprintf("%s: served %v after it was pushed to expire in %v: %s",
+			key, at-g.pushes[len(g.pushes)-1].begin, g.pushes[len(g.pushes)-1].expire, m.Body)
+		report(Violation{Invariant: "I9", At: at, key: key, body: m.Body, mids: g.mids, fetch: fetch, socket: socket, Text: text})
+	}
+	for _, f := range x.fetches {
+		for _, m := range f.msgs {
+			over(f.key, m, f.begin, f.id, 0, 0)
+		}
+	}
+	for _, s := range x.sockets {
+		for _, m := range s.got {
+			over(s.key, m.Message, m.at, 0, s.id, x.limits.Late)
+		}
+	}
+}
