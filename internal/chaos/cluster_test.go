@@ -1,0 +1,197 @@
+package chaos
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"gopush-cluster/internal/testenv"
+)
+
+// testStore and testHold are the settings by which a run is judged.
+const (
+	testStore = 1000
+	testHold  = time.Second
+)
+
+// cluster is a real cluster: two webs, three comets, two messages, two Redis
+// servers that sync every write, and ZooKeeper, behind a proxy for each daemon.
+type cluster struct {
+	t       *testing.T
+	zk      *testenv.ZooKeeperServer
+	servers map[string]*testenv.Process  // all of them, by name
+	proxies map[string]*testenv.TCPProxy // between a daemon and ZooKeeper
+	redis   []string                     // names
+	comets  []string
+	daemons []string // in the order in which they start
+	webs    []Web
+}
+
+// start starts a cluster and waits until it is ready.
+func start(t *testing.T) *cluster {
+	t.Helper()
+	testenv.Binaries(t) // -short skips here
+	c := &cluster{t: t, zk: testenv.ZooKeeper(t), servers: make(map[string]*testenv.Process), proxies: make(map[string]*testenv.TCPProxy)}
+	c.servers["zookeeper"] = c.zk.Process
+	shards := make(map[string]any)
+	for i := range 2 {
+		r := testenv.Redis(t)
+		name := fmt.Sprintf("redis%d", i+1)
+		c.redis, c.servers[name] = append(c.redis, name), r.Process
+		shards[fmt.Sprintf(`redis.source."shard%d:1"`, i+1)] = "tcp@" + r.Addr()
+	}
+	for range 2 {
+		own := map[string]any{"rpc.bind": addrs(t), "storage.store": testStore}
+		for k, v := range shards {
+			own[k] = v
+		}
+		c.daemon("message", own)
+	}
+	for i := range 3 {
+		c.comets = append(c.comets, c.daemon("comet", map[string]any{
+			"tcp.bind": addrs(t), "websocket.bind": addrs(t), "rpc.bind": addrs(t),
+			"zookeeper.comet.node": fmt.Sprintf("node%d", i+1), "legacy.hold": testHold.String(), "drain.timeout": "5s",
+		}))
+	}
+	for range 2 {
+		w := Web{HTTP: testenv.FreeAddr(t), Admin: testenv.FreeAddr(t)}
+		w.Name = c.daemon("web", map[string]any{"http.bind": []string{w.HTTP}, "admin.bind": []string{w.Admin}, "drain.timeout": "5s"})
+		c.webs = append(c.webs, w)
+	}
+	for _, name := range c.daemons {
+		c.servers[name].Launch()
+	}
+	c.ready()
+	t.Cleanup(c.searchOutput)
+	return c
+}
+
+func addrs(t *testing.T) []string { return []string{testenv.FreeAddr(t)} }
+
+// daemon prepares the next daemon of its kind and returns its name.
+func (c *cluster) daemon(kind string, own map[string]any) string {
+	c.t.Helper()
+	n := 1
+	for _, other := range c.daemons {
+		if strings.HasPrefix(other, kind) {
+			n++
+		}
+	}
+	name := fmt.Sprintf("%s%d", kind, n)
+	proxy, stat := testenv.Proxy(c.t, c.zk.Addr()), testenv.FreeAddr(c.t)
+	own["stat.bind"], own["pprof.bind"] = []string{stat}, []string{}
+	own["zookeeper.addr"], own["zookeeper.timeout"] = []string{proxy.Addr()}, "4s"
+	var file strings.Builder
+	for key, value := range own { // strings, numbers and lists look the same in TOML as in JSON
+		b, err := json.Marshal(value)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		fmt.Fprintf(&file, "%s = %s\n", key, b)
+	}
+	dir := c.t.TempDir()
+	path := filepath.Join(dir, kind+".toml")
+	if err := os.WriteFile(path, []byte(file.String()), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	c.daemons, c.proxies[name] = append(c.daemons, name), proxy
+	c.servers[name] = testenv.Command{
+		Name: name, Args: []string{testenv.Binary(c.t, kind), "-c", path}, Dir: dir,
+		Ready: func() error { return readyz(stat) },
+	}.New(c.t)
+	return name
+}
+
+// readyz returns nil when the daemon says that it can do its work.
+func readyz(addr string) error {
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get("http://" + addr + "/readyz")
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("readyz: %s", res.Status)
+	}
+	return nil
+}
+
+// ready waits until all daemons are ready.
+func (c *cluster) ready() {
+	c.t.Helper()
+	for _, name := range c.daemons {
+		if !c.servers[name].Running() {
+			c.t.Fatalf("%s has ended by itself", name)
+		}
+		c.servers[name].WaitReady()
+	}
+}
+
+// troubles are the ways to break the cluster. The methods of a server end the
+// test when it is not in the state that they expect: one that died by itself
+// is found here.
+func (c *cluster) troubles() []Trouble {
+	services := append(slices.Clone(c.redis), "zookeeper")
+	launch := func(name string) { c.servers[name].Launch() }
+	all := func(do func(*testenv.TCPProxy)) func(string) {
+		return func(string) {
+			for _, p := range c.proxies {
+				do(p)
+			}
+		}
+	}
+	return []Trouble{
+		{
+			Name: "kill", Targets: c.daemons, Least: time.Second / 2, Most: 6 * time.Second,
+			Begin: func(name string) { c.servers[name].Kill() }, Heal: launch,
+		},
+		{
+			Name: "freeze", Targets: c.daemons, Least: time.Second / 2, Most: 6 * time.Second,
+			Begin: func(name string) { c.servers[name].Pause() }, Heal: func(name string) { c.servers[name].Resume() },
+		},
+		{ // SIGTERM: a comet leaves the ring, and comes back into it
+			Name: "stop", Targets: c.daemons, Least: time.Second / 2, Most: 4 * time.Second,
+			Begin: func(name string) { c.servers[name].Signal(syscall.SIGTERM) },
+			Heal: func(name string) {
+				if code := c.servers[name].WaitExit(20 * time.Second); code != 0 {
+					c.t.Errorf("%s ends with %d after SIGTERM, want 0", name, code)
+				}
+				launch(name)
+			},
+		},
+		{ // for longer than a session lasts, or not
+			Name: "cut from zookeeper", Targets: c.daemons, Least: time.Second / 2, Most: 7 * time.Second,
+			Begin: func(name string) { c.proxies[name].Refuse() }, Heal: func(name string) { c.proxies[name].Accept() },
+		},
+		{ // all sessions expire at once
+			Name: "cut from zookeeper", Targets: []string{"everybody"}, Least: 5 * time.Second, Most: 7 * time.Second,
+			Begin: all((*testenv.TCPProxy).Refuse), Heal: all((*testenv.TCPProxy).Accept),
+		},
+		{
+			Name: "kill", Targets: services, Least: time.Second / 2, Most: 4 * time.Second,
+			Begin: func(name string) { c.servers[name].Kill() }, Heal: launch,
+		},
+		{
+			Name: "freeze", Targets: services, Least: time.Second / 2, Most: 6 * time.Second,
+			Begin: func(name string) { c.servers[name].Pause() }, Heal: func(name string) { c.servers[name].Resume() },
+		},
+	}
+}
+
+// searchOutput fails the test if a daemon printed that something is broken.
+func (c *cluster) searchOutput() {
+	for _, name := range c.daemons {
+		for line := range strings.Lines(c.servers[name].Output()) {
+			if strings.Contains(line, "WARNING: DATA RACE") || strings.Contains(line, "panic") {
+				c.t.Errorf("%s: %s", name, line)
+			}
+		}
+	}
+}

@@ -1,0 +1,64 @@
+package chaos
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// wsLink speaks docs/protocol.md, "Comet over WebSocket".
+type wsLink struct{ *websocket.Conn }
+
+// openWebSocket upgrades conn and subscribes key.
+func openWebSocket(conn net.Conn, key string, old bool) (link, error) {
+	q := url.Values{"key": {key}, "heartbeat": {"30"}}
+	if !old {
+		q.Set("ver", "1.0")
+	}
+	u := &url.URL{Scheme: "ws", Host: conn.RemoteAddr().String(), Path: "/sub", RawQuery: q.Encode()}
+	ws, res, err := websocket.NewClient(conn, u, nil, 4096, 4096)
+	if err != nil {
+		return nil, fmt.Errorf("upgrade: %w", err)
+	}
+	res.Body.Close()
+	switch _, text, err := ws.ReadMessage(); {
+	case err != nil:
+		return nil, err
+	case string(text) == "-n\r\n":
+		return nil, errElsewhere
+	case string(text) != "+h\r\n":
+		return nil, fmt.Errorf("sub is answered with %q", text)
+	}
+	return wsLink{ws}, nil
+}
+
+func (l wsLink) read() (string, error) {
+	for {
+		if err := l.SetReadDeadline(time.Now().Add(beatPatience)); err != nil {
+			return "", err
+		}
+		kind, text, err := l.ReadMessage()
+		var end *websocket.CloseError
+		switch {
+		case errors.As(err, &end) && end.Code == websocket.CloseServiceRestart:
+			return "", errGoAway
+		case err != nil:
+			return "", err
+		case kind != websocket.TextMessage:
+			return fmt.Sprintf("frame of kind %d: %q", kind, text), nil // nobody pushed that
+		case string(text) != "+h\r\n":
+			return string(text), nil
+		}
+	}
+}
+
+func (l wsLink) beat() error {
+	if err := l.SetWriteDeadline(time.Now().Add(beatPatience)); err != nil {
+		return err
+	}
+	return l.WriteMessage(websocket.TextMessage, []byte("h"))
+}
