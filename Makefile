@@ -6,7 +6,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VERSION     ?= $(shell git describe --tags --exact-match 2>/dev/null)
 
-.PHONY: help build run test fuzz bench lint cover clean
+.PHONY: help build run test fuzz chaos bench lint cover clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
@@ -22,6 +22,9 @@ test: ## run everything: -race, real servers, fuzz targets and benchmarks in bri
 
 fuzz: ## fuzz each target for FUZZTIME (default 1m)
 	scripts/fuzz.sh $(or $(FUZZTIME),1m)
+
+chaos: ## break a real cluster under load for DURATION (default 60s), by SEED (default another each time)
+	$(GO) test -race -count=1 -timeout 0 -v -run '^TestChaos$$' ./internal/chaos -args -duration=$(or $(DURATION),60s) -seed=$(or $(SEED),0)
 
 bench: ## run the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
