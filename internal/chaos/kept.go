@@ -27,7 +27,7 @@ func checkKept(x *index, report func(Violation)) {
 			}
 			told[g] = true
 			v := Violation{
-				Invariant: "I1", At: f.end, key: f.key, body: g.body, mids: g.mids, fetch: f.id,
+				Invariant: "I1", At: f.end, key: f.key, bodies: []string{g.body}, mids: g.mids, fetch: f.id,
 				Text: fmt.Sprintf("%s: acknowledged %d times and %d times in fetch %d from mid %d: %s",
 					f.key, len(owed), present[g.body], f.id, f.after, g.body),
 			}
@@ -91,7 +91,7 @@ func checkAnswers(x *index, report func(Violation)) {
 		for i, key := range p.failed {
 			if !slices.Contains(p.keys, key) || slices.Contains(p.failed[:i], key) {
 				report(Violation{
-					Invariant: "I8", At: p.end, key: p.keys[0], body: p.body,
+					Invariant: "I8", At: p.end, key: p.keys[0], bodies: []string{p.body},
 					Text: fmt.Sprintf("push %d to %q is answered with fk %q", p.id, p.keys, p.failed),
 				})
 				break
@@ -117,7 +117,7 @@ func checkExpiry(x *index, report func(Violation)) {
 		told[g] = true
 		text := fmt.Sprintf("%s: served %v after it was pushed to expire in %v: %s",
 			key, at-g.pushes[len(g.pushes)-1].begin, g.pushes[len(g.pushes)-1].expire, m.Body)
-		report(Violation{Invariant: "I9", At: at, key: key, body: m.Body, mids: g.mids, fetch: fetch, socket: socket, Text: text})
+		report(Violation{Invariant: "I9", At: at, key: key, bodies: []string{m.Body}, mids: g.mids, fetch: fetch, socket: socket, Text: text})
 	}
 	for _, f := range x.fetches {
 		for _, m := range f.msgs {

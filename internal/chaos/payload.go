@@ -7,7 +7,7 @@ import "fmt"
 func checkPayloads(x *index, report func(Violation)) {
 	told := make(map[string]bool) // by invariant, key and mid
 	look := func(v Violation, key string, m Message) {
-		v.key, v.body, v.mids = key, m.Body, []int64{m.Mid}
+		v.key, v.bodies, v.mids = key, []string{m.Body}, []int64{m.Mid}
 		say := func(invariant, text string) {
 			id := fmt.Sprintf("%s %s %d", invariant, key, m.Mid)
 			if told[id] {
@@ -52,7 +52,7 @@ func checkCopies(x *index, report func(Violation)) {
 				continue
 			}
 			v := Violation{
-				Invariant: "I5", At: g.pushes[len(g.pushes)-1].begin, key: k.key, body: g.body, mids: g.mids,
+				Invariant: "I5", At: g.pushes[len(g.pushes)-1].begin, key: k.key, bodies: []string{g.body}, mids: g.mids,
 				Text: fmt.Sprintf("%s: pushed %d times and seen under %d mids, %v: %s", k.key, len(g.pushes), len(g.mids), g.mids, g.body),
 			}
 			for _, p := range g.pushes {

@@ -7,8 +7,10 @@ import (
 	"time"
 )
 
-// storyLines bounds a story. What matters is at its two ends.
-const storyLines = 40
+const (
+	storyLines = 40 // at most; what matters is at the two ends
+	afterwards = 4  // of them, at most, from after the moment at which it showed
+)
 
 // Story tells what the history knows of a violation's message, and nothing else:
 // its pushes, each sight of it, the socket, fetch or client concerned, and the
@@ -45,8 +47,14 @@ func Story(events []Event, v Violation) string {
 		return ""
 	}
 	told := make(map[int]bool) // pushes whose answers belong to it
+	after := 0
 	for i, e := range events {
 		text := about(e)
+		if e.At > v.At && text != "" && e.Kind != Push {
+			if after++; after > afterwards {
+				continue
+			}
+		}
 		switch {
 		case text != "" && e.Kind == Push:
 			told[e.Push] = true
@@ -59,7 +67,7 @@ func Story(events []Event, v Violation) string {
 		lines = append(lines, line(i, e.At, text))
 	}
 	for i, e := range events {
-		if e.Kind == Fault && e.At > first-3*time.Second && e.At < last {
+		if e.Kind == Fault && e.At > first-3*time.Second && e.At < min(last, v.At+time.Second) {
 			lines = append(lines, line(i, e.At, "*** "+e.Note))
 		}
 	}
@@ -78,7 +86,7 @@ func line(i int, at time.Duration, text string) string {
 
 // concerns reports whether the violation is about m.
 func (v Violation) concerns(m Message) bool {
-	return m.Body == v.body || slices.Contains(v.mids, m.Mid)
+	return slices.Contains(v.bodies, m.Body) || slices.Contains(v.mids, m.Mid)
 }
 
 // sights returns text with those of msgs that the violation is about, "" if

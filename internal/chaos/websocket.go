@@ -20,7 +20,8 @@ func openWebSocket(conn net.Conn, key string, old bool) (link, error) {
 		q.Set("ver", "1.0")
 	}
 	u := &url.URL{Scheme: "ws", Host: conn.RemoteAddr().String(), Path: "/sub", RawQuery: q.Encode()}
-	ws, res, err := websocket.NewClient(conn, u, nil, 4096, 4096)
+	d := websocket.Dialer{NetDial: func(string, string) (net.Conn, error) { return conn, nil }}
+	ws, res, err := d.Dial(u.String(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("upgrade: %w", err)
 	}
