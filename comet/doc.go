@@ -19,6 +19,17 @@
 // the difference first (fill.go). So mids rise strictly on every socket, in the
 // order in which the store gave them.
 //
+// What a channel and its sessions know of a key's stored messages, by mid:
+//
+//	upto <= known <= target     upto <= sent     target <= given
+//
+// upto: handed to this session. known: handed to all sessions that joined
+// before. target: known to be stored; what lies between known and target waits or
+// is being fetched. sent: the largest mid that this session was sent, and given:
+// that anybody was, messages included that are not stored. (A session that joins
+// again behind known, because its base came late, has upto below; one that reads
+// ahead has it above, and skips what the others are still handed.)
+//
 // Writing never blocks a turn: what the kernel does not take at once waits in
 // the session's outbox, and a session that falls too far behind is ended; its
 // client comes back and fetches what it missed.
