@@ -148,19 +148,19 @@ func (f *fakeMessages) TokenAdd(_ context.Context, args peer.TokenArgs) error {
 	return nil
 }
 
-func (f *fakeMessages) TokenCheck(_ context.Context, args peer.TokenArgs) (peer.TokenState, error) {
+func (f *fakeMessages) TokenCheck(_ context.Context, args peer.TokenArgs) (peer.TokenReply, error) {
 	if err := f.hook(func() func(string) error { return f.before }, "token"); err != nil {
-		return 0, err
+		return peer.TokenReply{}, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch token, ok := f.tokens[args.Key]; {
 	case !ok:
-		return peer.TokenNone, nil
+		return peer.TokenReply{}, nil
 	case token != args.Token:
-		return peer.TokenOther, nil
+		return peer.TokenReply{State: peer.TokenOther}, nil
 	}
-	return peer.TokenLive, nil
+	return peer.TokenReply{State: peer.TokenLive, Expires: time.Now().Add(time.Hour).Unix()}, nil
 }
 
 // fakeRing gives every key to this comet but those that begin with a prefix.

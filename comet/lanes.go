@@ -29,7 +29,7 @@ type Messages interface {
 	// TokenAdd stores a token of a key.
 	TokenAdd(ctx context.Context, args peer.TokenArgs) error
 	// TokenCheck asks what the store knows of a key and a token.
-	TokenCheck(ctx context.Context, args peer.TokenArgs) (peer.TokenState, error)
+	TokenCheck(ctx context.Context, args peer.TokenArgs) (peer.TokenReply, error)
 }
 
 // lanes is the way to the stores: pushes of different keys are saved together,

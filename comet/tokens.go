@@ -21,7 +21,8 @@ type tokens struct {
 }
 
 const (
-	// tokenMemory is how long a token that was taken back may still be accepted.
+	// tokenMemory is how long a confirmed token is taken without asking again,
+	// though never beyond its own end.
 	tokenMemory = 60 * time.Second
 	// tokensKnown bounds the memory, about 100 bytes each.
 	tokensKnown = 100_000
@@ -42,14 +43,14 @@ func (t *tokens) check(ctx context.Context, key, token string) error {
 	if ok && now.Before(until) {
 		return nil
 	}
-	state, err := t.messages.TokenCheck(ctx, peer.TokenArgs{Key: key, Token: token})
+	found, err := t.messages.TokenCheck(ctx, peer.TokenArgs{Key: key, Token: token})
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: key=%q: %w", ErrStore, key, err)
-	case state == peer.TokenLive:
-		t.remember(id, now)
+	case found.State == peer.TokenLive:
+		t.remember(id, now, time.Unix(found.Expires, 0))
 		return nil
-	case state == peer.TokenOther:
+	case found.State == peer.TokenOther:
 		return fmt.Errorf("%w: key=%q", ErrToken, key)
 	default:
 		return fmt.Errorf("%w: key=%q", ErrNoToken, key)
@@ -64,13 +65,22 @@ func tokenID(key, token string) [sha256.Size]byte {
 	return sha256.Sum256(append(b, token...))
 }
 
-func (t *tokens) remember(id [sha256.Size]byte, now time.Time) {
+// remember keeps a token that ends at expires. One whose end is not told is
+// past it, and is asked for each time.
+func (t *tokens) remember(id [sha256.Size]byte, now, expires time.Time) {
+	until := now.Add(tokenMemory)
+	if expires.Before(until) {
+		until = expires
+	}
+	if !until.After(now) {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.known) >= tokensKnown {
 		t.forget(now)
 	}
-	t.known[id] = now.Add(tokenMemory)
+	t.known[id] = until
 }
 
 // forget drops what is over, and if that is not enough, whatever comes first:

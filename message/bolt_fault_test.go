@@ -232,7 +232,7 @@ func TestBoltDamage(t *testing.T) {
 	if r := s.Read(t.Context(), []query{{key: "record"}, {key: "good", limit: 9}}); r[0].err == nil || r[1].err != nil || len(r[1].msgs) != 2 {
 		t.Errorf("read: %+v", r)
 	}
-	if got, err := s.CheckToken(t.Context(), "token", "h"); err != nil || got != peer.TokenNone {
+	if got, err := s.CheckToken(t.Context(), "token", "h"); err != nil || got != (peer.TokenReply{}) {
 		t.Errorf("token: %d, %v", got, err)
 	}
 }

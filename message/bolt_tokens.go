@@ -45,8 +45,8 @@ func (b boltTx) addToken(t token) error {
 }
 
 // CheckToken implements store.
-func (s *boltStore) CheckToken(ctx context.Context, key, hash string) (peer.TokenState, error) {
-	state := peer.TokenNone
+func (s *boltStore) CheckToken(ctx context.Context, key, hash string) (peer.TokenReply, error) {
+	var reply peer.TokenReply
 	var renewed token
 	err := s.view(func(b boltTx) error {
 		name := append(boltKey(key), hash...)
@@ -56,10 +56,10 @@ func (s *boltStore) CheckToken(ctx context.Context, key, hash string) (peer.Toke
 				continue
 			}
 			if !bytes.Equal(k, name) {
-				state = max(state, peer.TokenOther)
+				reply.State = max(reply.State, peer.TokenOther)
 				continue
 			}
-			state = peer.TokenLive
+			reply = peer.TokenReply{State: peer.TokenLive, Expires: expires}
 			if end := b.now + int64(tokenLife.Seconds()); renew && end-expires >= int64(tokenGain.Seconds()) {
 				renewed = token{key: key, hash: hash, expires: end, renew: true}
 			}
@@ -67,15 +67,17 @@ func (s *boltStore) CheckToken(ctx context.Context, key, hash string) (peer.Toke
 		return nil
 	})
 	if err != nil {
-		return peer.TokenNone, unavailable(s.db.Path(), err)
+		return peer.TokenReply{}, unavailable(s.db.Path(), err)
 	}
 	if renewed.hash != "" {
 		// The token is live whether or not its life can be prolonged now.
 		if err := s.AddToken(ctx, renewed); err != nil {
 			glog.Warningf("message: token not renewed key=%q err=%q", key, err)
+		} else {
+			reply.Expires = renewed.expires
 		}
 	}
-	return state, nil
+	return reply, nil
 }
 
 // tokensOf returns a copy of the tokens of key, so that they can be changed in

@@ -651,13 +651,17 @@ func testPending(t *testing.T, f *fixture, key string) {
 }
 
 func testTokens(t *testing.T, f *fixture, key string) {
-	check := func(when, secret string, want peer.TokenState) {
+	check := func(when, secret string, want peer.TokenState, expires ...int64) { // expires: of a live one
 		t.Helper()
 		got, err := f.CheckToken(t.Context(), key, hashToken(nil, key, secret))
-		if err != nil || got != want {
-			t.Errorf("%s: token %q is %d, %v; want %d", when, secret, got, err, want)
+		if err != nil || got.State != want {
+			t.Errorf("%s: token %q is %d, %v; want %d", when, secret, got.State, err, want)
+		}
+		if want != peer.TokenLive && got.Expires != 0 || len(expires) > 0 && got.Expires != expires[0] {
+			t.Errorf("%s: token %q ends at %d, want %v", when, secret, got.Expires, expires)
 		}
 	}
+	in := func(d time.Duration) int64 { return f.now().Add(d).Unix() }
 	add := func(secret string, life int64) {
 		t.Helper()
 		if err := f.AddToken(t.Context(), newToken(nil, key, secret, life, f.now())); err != nil {
@@ -666,22 +670,22 @@ func testTokens(t *testing.T, f *fixture, key string) {
 	}
 	check("at first", "a", peer.TokenNone)
 	add("a", 0)
-	check("added", "a", peer.TokenLive)
+	check("added", "a", peer.TokenLive, in(tokenLife))
 	check("added", "b", peer.TokenOther)
 	add("b", 60)
 	check("both", "a", peer.TokenLive)
-	check("both", "b", peer.TokenLive)
+	check("both", "b", peer.TokenLive, in(60*time.Second))
 	f.advance(60 * time.Second)
 	check("b has ended", "b", peer.TokenOther)
 	add("b", 60)
 	f.advance(59 * time.Second)
-	check("b was added again", "b", peer.TokenLive)
+	check("b was added again", "b", peer.TokenLive, in(time.Second))
 	f.advance(time.Second)
 	check("b is not renewed by use", "b", peer.TokenOther)
 
 	got, err := f.CheckToken(t.Context(), key+"2", hashToken(nil, key+"2", "a"))
-	if err != nil || got != peer.TokenNone {
-		t.Errorf("another key: %d, %v", got, err)
+	if err != nil || got != (peer.TokenReply{}) {
+		t.Errorf("another key: %+v, %v", got, err)
 	}
 	if err := f.Delete(t.Context(), key); err != nil {
 		t.Fatal(err)
@@ -696,17 +700,22 @@ func testTokenRenewal(t *testing.T, f *fixture, key string) {
 	if err := f.AddToken(t.Context(), newToken(nil, key, "a", 0, f.now())); err != nil {
 		t.Fatal(err)
 	}
+	var expires int64 // as the last check found it
 	live := func(after time.Duration, want peer.TokenState) {
 		t.Helper()
 		f.advance(after)
 		f.sweep(t)
 		got, err := f.CheckToken(t.Context(), key, hashToken(nil, key, "a"))
-		if err != nil || got != want {
-			t.Fatalf("after %v: %d, %v; want %d", after, got, err, want)
+		if err != nil || got.State != want {
+			t.Fatalf("after %v: %+v, %v; want %d", after, got, err, want)
 		}
+		expires = got.Expires
 	}
 	for range 3 {
 		live(tokenLife-time.Second, peer.TokenLive) // each use gives another tokenLife
+		if got, want := expires, f.now().Add(tokenLife).Unix(); got != want {
+			t.Fatalf("renewed to %d, want %d", got, want)
+		}
 	}
 	live(tokenGain-time.Minute, peer.TokenLive) // this one gains too little to be written
 	live(tokenLife-tokenGain+time.Minute, peer.TokenNone)
@@ -733,15 +742,15 @@ func testTokenLimit(t *testing.T, f *fixture, key string) {
 			want = peer.TokenOther
 		}
 		got, err := f.CheckToken(t.Context(), key, hashToken(nil, key, name(i)))
-		if err != nil || got != want {
-			t.Errorf("%s: %d, %v; want %d", name(i), got, err, want)
+		if err != nil || got.State != want {
+			t.Errorf("%s: %+v, %v; want %d", name(i), got, err, want)
 		}
 	}
 	// One that is there already takes nobody's place.
 	if err := f.AddToken(t.Context(), newToken(nil, key, name(0), 7200, f.now())); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := f.CheckToken(t.Context(), key, hashToken(nil, key, name(3))); err != nil || got != peer.TokenLive {
+	if got, err := f.CheckToken(t.Context(), key, hashToken(nil, key, name(3))); err != nil || got.State != peer.TokenLive {
 		t.Errorf("%s: %d, %v after a renewal", name(3), got, err)
 	}
 }
@@ -802,7 +811,7 @@ func testReopen(t *testing.T, f *fixture, key string) {
 	same(t, "messages", bodies(got.msgs), []string{`"kept"`})
 	same(t, "last", got.last, m)
 	same(t, "the next mid", f.say(t, key, `1`), m+mid.Step)
-	if s, err := f.CheckToken(t.Context(), key, hashToken(nil, key, "a")); err != nil || s != peer.TokenLive {
+	if s, err := f.CheckToken(t.Context(), key, hashToken(nil, key, "a")); err != nil || s.State != peer.TokenLive {
 		t.Errorf("token: %d, %v", s, err)
 	}
 	if err := f.Ping(t.Context()); err != nil {

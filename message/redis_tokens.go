@@ -2,6 +2,7 @@ package message
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/gomodule/redigo/redis"
 
@@ -19,11 +20,14 @@ func (s *redisStore) AddToken(ctx context.Context, t token) error {
 }
 
 // CheckToken implements store.
-func (s *redisStore) CheckToken(ctx context.Context, key, hash string) (peer.TokenState, error) {
-	n, err := redis.Int(s.run1(ctx, scriptTokenCheck, call{redisTokens + key, s.Now().Unix(), hash,
+func (s *redisStore) CheckToken(ctx context.Context, key, hash string) (peer.TokenReply, error) {
+	n, err := redis.Int64s(s.run1(ctx, scriptTokenCheck, call{redisTokens + key, s.Now().Unix(), hash,
 		int64(tokenLife.Seconds()), int64(tokenGain.Seconds())}))
 	if err != nil {
-		return peer.TokenNone, err
+		return peer.TokenReply{}, err
 	}
-	return peer.TokenState(n), nil
+	if len(n) != 2 {
+		return peer.TokenReply{}, fmt.Errorf("%w: token check answered with %d numbers, want 2", peer.ErrFailed, len(n))
+	}
+	return peer.TokenReply{State: peer.TokenState(n[0]), Expires: n[1]}, nil
 }

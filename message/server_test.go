@@ -340,8 +340,8 @@ func TestTokenCalls(t *testing.T) {
 	c := d.client(t)
 	check := func(when, token string, want peer.TokenState) {
 		t.Helper()
-		if got, err := c.TokenCheck(t.Context(), peer.TokenArgs{Key: "k", Token: token}); err != nil || got != want {
-			t.Errorf("%s: token %q is %d, %v; want %d", when, token, got, err, want)
+		if got, err := c.TokenCheck(t.Context(), peer.TokenArgs{Key: "k", Token: token}); err != nil || got.State != want {
+			t.Errorf("%s: token %q is %+v, %v; want %d", when, token, got, err, want)
 		}
 	}
 	check("at first", "0", peer.TokenNone)

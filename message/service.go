@@ -179,7 +179,7 @@ func (s *Service) TokenCheck(args *peer.TokenArgs, reply *peer.TokenReply) (err 
 	}
 	ctx, cancel := s.open(args.Budget)
 	defer cancel()
-	reply.State, err = s.shards.checkToken(ctx, args.Key, hashToken(s.pepper.Load().Bytes(), args.Key, args.Token))
+	*reply, err = s.shards.checkToken(ctx, args.Key, hashToken(s.pepper.Load().Bytes(), args.Key, args.Token))
 	return failure(err)
 }
 

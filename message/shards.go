@@ -183,7 +183,7 @@ func (s *shards) addToken(ctx context.Context, t token) error {
 	return err
 }
 
-func (s *shards) checkToken(ctx context.Context, key, hash string) (peer.TokenState, error) {
+func (s *shards) checkToken(ctx context.Context, key, hash string) (peer.TokenReply, error) {
 	h := s.of(key)
-	return ask1(h, func() (peer.TokenState, error) { return h.store.CheckToken(ctx, key, hash) })
+	return ask1(h, func() (peer.TokenReply, error) { return h.store.CheckToken(ctx, key, hash) })
 }

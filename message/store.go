@@ -63,8 +63,8 @@ type store interface {
 	// one that ends first makes room.
 	AddToken(ctx context.Context, t token) error
 	// CheckToken tells what is known of a key and a token's hash, and renews a
-	// token that lives by use.
-	CheckToken(ctx context.Context, key, hash string) (peer.TokenState, error)
+	// token that lives by use. Expires is set for a live one.
+	CheckToken(ctx context.Context, key, hash string) (peer.TokenReply, error)
 
 	// Keep sets how many messages are kept for a key from now on.
 	Keep(newest int)

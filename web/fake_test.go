@@ -124,7 +124,7 @@ func (c cometAt) Call(ctx context.Context, method string, args, reply any) error
 type fakeMessages struct {
 	save  func(ctx context.Context, args peer.SaveArgs) (peer.SaveReply, error)
 	read  func(ctx context.Context, args peer.ReadArgs) (peer.ReadReply, error)
-	check func(args peer.TokenArgs) (peer.TokenState, error)
+	check func(args peer.TokenArgs) (peer.TokenReply, error)
 	add   func(args peer.TokenArgs) error
 	del   func(key string) error
 
@@ -168,10 +168,10 @@ func (f *fakeMessages) TokenAdd(_ context.Context, args peer.TokenArgs) error {
 	return f.add(args)
 }
 
-func (f *fakeMessages) TokenCheck(_ context.Context, args peer.TokenArgs) (peer.TokenState, error) {
+func (f *fakeMessages) TokenCheck(_ context.Context, args peer.TokenArgs) (peer.TokenReply, error) {
 	record(f, &f.checks, args)
 	if f.check == nil {
-		return peer.TokenNone, nil
+		return peer.TokenReply{}, nil
 	}
 	return f.check(args)
 }

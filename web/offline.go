@@ -75,11 +75,11 @@ func (s *Server) missed(q *request) ([]peer.Stored, error) {
 		if err != nil {
 			return nil, err
 		}
-		state, err := s.stored.TokenCheck(ctx, peer.TokenArgs{Key: key, Token: token})
+		found, err := s.stored.TokenCheck(ctx, peer.TokenArgs{Key: key, Token: token})
 		if err != nil {
 			return nil, fmt.Errorf("web: token not checked: %w", err)
 		}
-		if state != peer.TokenLive {
+		if found.State != peer.TokenLive {
 			return nil, fmt.Errorf("%w: %s: not a live token of this key", errParam, q.names.token)
 		}
 	}

@@ -252,16 +252,16 @@ func TestAuth(t *testing.T) {
 	cfg.Auth = true
 	f := newFixture(t, cfg).run(t)
 	f.messages.read = kept
-	f.messages.check = func(args peer.TokenArgs) (peer.TokenState, error) {
+	f.messages.check = func(args peer.TokenArgs) (peer.TokenReply, error) {
 		switch {
 		case args.Key == "down":
-			return 0, peer.ErrFailed
+			return peer.TokenReply{}, peer.ErrFailed
 		case args.Key == "kept" && args.Token == "good":
-			return peer.TokenLive, nil
+			return peer.TokenReply{State: peer.TokenLive}, nil
 		case args.Key == "kept":
-			return peer.TokenOther, nil
+			return peer.TokenReply{State: peer.TokenOther}, nil
 		}
-		return peer.TokenNone, nil
+		return peer.TokenReply{}, nil
 	}
 	for _, tt := range []struct {
 		name, url string

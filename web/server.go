@@ -44,7 +44,7 @@ type Messages interface {
 	Save(ctx context.Context, args peer.SaveArgs) (peer.SaveReply, error)
 	Read(ctx context.Context, args peer.ReadArgs) (peer.ReadReply, error)
 	TokenAdd(ctx context.Context, args peer.TokenArgs) error
-	TokenCheck(ctx context.Context, args peer.TokenArgs) (peer.TokenState, error)
+	TokenCheck(ctx context.Context, args peer.TokenArgs) (peer.TokenReply, error)
 	Delete(ctx context.Context, key string) error
 	// Pending returns keys that had a message saved without their comet, at
 	// most limit of each shard; Settle says that their comets know by now.

@@ -62,8 +62,8 @@ func (m *Messages) TokenAdd(ctx context.Context, args peer.TokenArgs) error {
 }
 
 // TokenCheck asks what the stores know of a key and a token.
-func (m *Messages) TokenCheck(ctx context.Context, args peer.TokenArgs) (peer.TokenState, error) {
-	return call(ctx, m.d, func(ctx context.Context, to *peer.Message, _ bool) (peer.TokenState, error) {
+func (m *Messages) TokenCheck(ctx context.Context, args peer.TokenArgs) (peer.TokenReply, error) {
+	return call(ctx, m.d, func(ctx context.Context, to *peer.Message, _ bool) (peer.TokenReply, error) {
 		return to.TokenCheck(ctx, args)
 	})
 }

@@ -156,7 +156,7 @@ func TestAllCalls(t *testing.T) {
 	d := withMessages(t, Options{}, m.addr)
 	ctx := t.Context()
 	_, read := d.Read(ctx, peer.ReadArgs{Items: []peer.ReadItem{{Key: "k"}}})
-	state, check := d.TokenCheck(ctx, peer.TokenArgs{Key: "k"})
+	found, check := d.TokenCheck(ctx, peer.TokenArgs{Key: "k"})
 	keys, pending := d.Pending(ctx, 10)
 	if err := errors.Join(read, check, pending, d.Settle(ctx, keys), d.TokenAdd(ctx, peer.TokenArgs{Key: "k"}), d.Delete(ctx, "k")); err != nil {
 		t.Error(err)
@@ -164,8 +164,8 @@ func TestAllCalls(t *testing.T) {
 	if len(keys) != 1 {
 		t.Errorf("Pending = %v, want one key", keys)
 	}
-	if state != peer.TokenLive {
-		t.Errorf("TokenCheck = %v, want %v", state, peer.TokenLive)
+	if want := (peer.TokenReply{State: peer.TokenLive, Expires: 1}); found != want {
+		t.Errorf("TokenCheck = %+v, want %+v", found, want)
 	}
 }
 

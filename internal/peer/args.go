@@ -219,7 +219,10 @@ type (
 		Budget int64
 	}
 	// TokenReply is the answer of MessageRPC.TokenCheck.
-	TokenReply struct{ State TokenState }
+	TokenReply struct {
+		State   TokenState
+		Expires int64 // unix second at which a live token ends, if it is not renewed
+	}
 )
 
 // TokenState is what the store knows of a key and a token.

@@ -199,11 +199,11 @@ func (m *Message) TokenAdd(ctx context.Context, args TokenArgs) error {
 
 // TokenCheck asks what the store knows of a key and a token, and renews a token
 // that is renewed by use. args.Budget is set from ctx.
-func (m *Message) TokenCheck(ctx context.Context, args TokenArgs) (TokenState, error) {
+func (m *Message) TokenCheck(ctx context.Context, args TokenArgs) (TokenReply, error) {
 	args.Budget = budget(ctx)
 	var reply TokenReply
 	err := call(ctx, m.c, "MessageRPC.TokenCheck", &args, &reply)
-	return reply.State, err
+	return reply, err
 }
 
 // Delete removes the stored messages of a key.
