@@ -16,6 +16,7 @@ type Config struct {
 	Pprof     config.Local `toml:"pprof"`
 	RPC       RPC          `toml:"rpc"`
 	Token     config.Trust `toml:"token"` // who else than this machine may add tokens through http.bind: who signs, or comes from there
+	Reap      Reap         `toml:"reap"`
 	Drain     Drain        `toml:"drain"`
 	Log       config.Log   `toml:"log"`
 	ZooKeeper ZooKeeper    `toml:"zookeeper"`
@@ -46,6 +47,25 @@ type (
 		config.Trust
 	}
 
+	// Reap is when a comet is taken for dead, and its place out of the ring.
+	Reap struct {
+		// Grace is how long a comet may be unregistered before it counts that it
+		// does not answer either, 1s..1h. Shorter serves the keys of a dead one
+		// elsewhere sooner; longer leaves more time to come back in place, with
+		// nothing moved.
+		Grace config.Duration `toml:"grace"`
+		// Window is for how long, and Failures is how many times in a row, a
+		// comet that is registered must fail to answer, 1s..1h and 1..1000.
+		// Less takes one that hangs out sooner; too little takes out one that is
+		// only busy, and its clients reconnect for nothing.
+		Window   config.Duration `toml:"window"`
+		Failures int             `toml:"failures"` // pings, one a second
+		// Interval is the least time between two comets that are taken out
+		// though they are registered, 1s..1h. Longer limits the harm if it is
+		// not they who are in trouble; shorter clears up sooner.
+		Interval config.Duration `toml:"interval"`
+	}
+
 	// Drain is the end of the daemon.
 	Drain struct {
 		// Timeout is how long requests may take to finish after SIGTERM,
@@ -71,6 +91,12 @@ func DefaultConfig() Config {
 		Stat:  config.Local{Bind: []string{"localhost:8192"}},
 		Pprof: config.Local{Bind: []string{"localhost:8190"}},
 		RPC:   RPC{Calls: config.DefaultCalls()},
+		Reap: Reap{
+			Grace:    config.Duration(5 * time.Second),
+			Window:   config.Duration(15 * time.Second),
+			Failures: 5,
+			Interval: config.Duration(10 * time.Second),
+		},
 		Drain: Drain{Timeout: config.Duration(60 * time.Second)},
 		ZooKeeper: ZooKeeper{
 			ZooKeeper: config.DefaultZooKeeper(),
@@ -93,6 +119,10 @@ func (c Config) Validate() error {
 	c.RPC.Calls.Validate("rpc", &p)
 	c.RPC.Trust.Validate("rpc", nil, &p)
 	c.Token.Validate("token", nil, &p)
+	p.Duration("reap.grace", c.Reap.Grace, time.Second, time.Hour, `remove the line for the default, "5s"`)
+	p.Duration("reap.window", c.Reap.Window, time.Second, time.Hour, `remove the line for the default, "15s"`)
+	p.Between("reap.failures", c.Reap.Failures, 1, 1000, "remove the line for the default, 5")
+	p.Duration("reap.interval", c.Reap.Interval, time.Second, time.Hour, `remove the line for the default, "10s"`)
 	p.Duration("drain.timeout", c.Drain.Timeout, time.Second, 10*time.Minute, `remove the line for the default, "1m"`)
 	c.Log.Validate(&p)
 	c.ZooKeeper.Validate(&p)

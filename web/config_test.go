@@ -35,6 +35,10 @@ rpc.secret_file      = "/s/rpc"
 rpc.allow            = ["10.0.0.9"]
 token.secret_file    = "/s/token"
 token.allow          = ["10.0.0.8"]
+reap.grace           = "7s"
+reap.window          = "8s"
+reap.failures        = 9
+reap.interval        = "11s"
 drain.timeout        = "5s"
 log.v                = 1
 [zookeeper]
@@ -65,6 +69,7 @@ migrate.path = "/l"
 		RPC: RPC{config.Calls{Ping: 2e9, Retry: 3e9, Timeout: 4e9},
 			config.Trust{SecretFile: "/s/rpc", Allow: []string{"10.0.0.9"}}},
 		Token: config.Trust{SecretFile: "/s/token", Allow: []string{"10.0.0.8"}},
+		Reap:  Reap{Grace: 7e9, Window: 8e9, Failures: 9, Interval: 11e9},
 		Drain: Drain{Timeout: 5e9},
 		Log:   config.Log{V: 1},
 		ZooKeeper: ZooKeeper{
@@ -95,6 +100,7 @@ func TestConfigProblems(t *testing.T) {
 		{"address", func(c *Config) { c.HTTP.Bind = []string{"http://localhost"} }, "http.bind http://localhost"},
 		{"statistics for everybody", func(c *Config) { c.Stat.Bind = []string{":8192"} }, "stat.bind"},
 		{"durations", func(c *Config) { c.RPC.Ping, c.Drain.Timeout = 1, 0 }, "rpc.ping drain.timeout"},
+		{"dead comets", func(c *Config) { c.Reap = Reap{} }, "reap.grace reap.window reap.failures reap.interval"},
 		{"paths", func(c *Config) { c.ZooKeeper.Comet.Path, c.ZooKeeper.Migrate.Path = "x", "/x/" }, "zookeeper.comet.path zookeeper.migrate.path"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

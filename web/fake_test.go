@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -46,6 +47,12 @@ func (f *fakeCluster) Node(name string) (*peer.Comet, bool) {
 }
 
 func (f *fakeCluster) Ready() error { return f.ready }
+
+func (f *fakeCluster) Snapshot() registry.Snapshot {
+	return registry.Snapshot{Comets: slices.SortedFunc(maps.Values(f.nodes), byNodeName)}
+}
+
+func (f *fakeCluster) Changed() <-chan struct{} { return nil }
 
 // fakeComet answers for all comets. A nil func answers OK.
 type fakeComet struct {

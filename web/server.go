@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +37,10 @@ type Directory interface {
 	Node(name string) (*peer.Comet, bool)
 	// Ready returns nil when the ring is known and a message daemon answers.
 	Ready() error
+	// Snapshot returns the ring's nodes as they were last read, and the epoch.
+	Snapshot() registry.Snapshot
+	// Changed returns a channel that is closed at the next change of them.
+	Changed() <-chan struct{}
 }
 
 // Messages is the message daemons as one. Errors are those of peer.Message,
@@ -56,9 +61,11 @@ type Messages interface {
 type Deps struct {
 	Directory Directory
 	Messages  Messages
-	Nodes     func() []Node    // the ring for /1/admin/nodes; nil: none
-	Now       func() time.Time // nil: time.Now
-	Random    io.Reader        // nonces and chance; nil: crypto/rand
+	Registry  Registry               // where comets register; nil: this web changes nothing there
+	Dial      func(addr string) Conn // to a comet's RPC; with Registry
+	Nodes     func() []Node          // the ring for /1/admin/nodes; nil: none
+	Now       func() time.Time       // nil: time.Now
+	Random    io.Reader              // nonces and chance; nil: crypto/rand
 }
 
 // Server is one web daemon.
@@ -66,6 +73,8 @@ type Server struct {
 	// Set by New, then read-only.
 	dir       Directory
 	stored    Messages
+	reg       Registry // nil: nobody is reaped
+	dial      func(addr string) Conn
 	ring      func() []Node
 	now       func() time.Time
 	random    io.Reader
@@ -101,6 +110,8 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s := &Server{
 		dir:       deps.Directory,
 		stored:    deps.Messages,
+		reg:       deps.Registry,
+		dial:      deps.Dial,
 		ring:      deps.Nodes,
 		now:       deps.Now,
 		random:    deps.Random,
@@ -151,6 +162,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.followPending(gctx) })
+	if s.reg != nil {
+		g.Go(func() error { return s.newReaper().run(gctx) })
+	}
 	for _, p := range s.ports {
 		g.Go(func() error {
 			glog.Infof("web: serving addr=%s admin=%t", p.listener.Addr(), p.admin)
@@ -200,6 +214,9 @@ func (s *Server) HTTPAddrs() []string { return s.addrs(false) }
 
 // AdminAddrs returns the addresses of the internal port.
 func (s *Server) AdminAddrs() []string { return s.addrs(true) }
+
+// who names this web to people who look into a lock.
+func (s *Server) who() string { return "web " + strings.Join(s.AdminAddrs(), ",") }
 
 func (s *Server) addrs(admin bool) []string {
 	var addrs []string

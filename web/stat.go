@@ -11,6 +11,7 @@ type counters struct {
 	tooBig  atomic.Int64      // bodies over their limit
 	direct  atomic.Int64      // keys whose message web saved itself
 	synced  atomic.Int64      // keys whose comet was told of such a message
+	reaped  atomic.Int64      // dead comets that this web took out of the ring
 }
 
 // byRet counts the answers of one URL.
@@ -54,6 +55,7 @@ func (s *Server) Stat() any {
 		},
 		DirectSaves: c.direct.Load(),
 		Synced:      c.synced.Load(),
+		Reaped:      c.reaped.Load(),
 	}
 	for path, n := range c.byPath {
 		stat.Requests[path] = StatRequests{n.ok.Load(), n.noComet.Load(), n.param.Load(), n.internal.Load()}
@@ -70,6 +72,8 @@ type Stat struct {
 	DirectSaves int64 `json:"direct_saves"`
 	// Synced are the keys whose comet this web told of such a message.
 	Synced int64 `json:"synced"`
+	// Reaped are the dead comets that this web took out of the ring.
+	Reaped int64 `json:"reaped"`
 }
 
 type (

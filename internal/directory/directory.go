@@ -109,6 +109,13 @@ func (d *Directory) Run(ctx context.Context) error {
 // View returns the cluster as it is known now. It is never nil.
 func (d *Directory) View() *View { return d.view.Load() }
 
+// Snapshot returns the nodes of the ring as they are known now, and the epoch,
+// without the message daemons.
+func (d *Directory) Snapshot() registry.Snapshot {
+	v := d.View()
+	return registry.Snapshot{Epoch: v.Epoch, Comets: v.Nodes}
+}
+
 // Changed returns a channel that is closed when the view is replaced. Take the
 // channel first and look at the view then, and nothing is missed.
 func (d *Directory) Changed() <-chan struct{} {

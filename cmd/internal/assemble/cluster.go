@@ -18,6 +18,8 @@ type cluster interface {
 	directory.Registry
 	JoinComet(node string, i registry.Info) *registry.Membership
 	JoinMessage(i registry.Info) *registry.Membership
+	TryLock(ctx context.Context, at, who string) (*registry.Lock, error)
+	RemoveNode(ctx context.Context, n registry.Node) error
 }
 
 // newTrust returns what the calls of a daemon go by.
@@ -50,14 +52,14 @@ func newDirectory(c cluster, self directory.Self, calls config.Calls, trust *rpc
 	return directory.New(directory.Options{
 		Registry: c,
 		Self:     self,
-		Client: rpcnet.ClientOptions{
-			Trust:   trust,
-			Timeout: calls.Timeout.D(),
-			Retry:   calls.Retry.D(),
-		},
-		Ping:    calls.Ping.D(),
-		Timeout: calls.Timeout.D(),
+		Client:   clientOptions(calls, trust),
+		Ping:     calls.Ping.D(),
+		Timeout:  calls.Timeout.D(),
 	})
+}
+
+func clientOptions(calls config.Calls, trust *rpcnet.Trust) rpcnet.ClientOptions {
+	return rpcnet.ClientOptions{Trust: trust, Timeout: calls.Timeout.D(), Retry: calls.Retry.D()}
 }
 
 // errUnregistered is why a daemon that others cannot find yet is not ready.

@@ -5,6 +5,7 @@ import (
 
 	"gopush-cluster/internal/config"
 	"gopush-cluster/internal/directory"
+	"gopush-cluster/internal/rpcnet"
 	"gopush-cluster/web"
 )
 
@@ -40,7 +41,11 @@ func newWeb(cfg web.Config, c cluster) (webUnit, error) {
 	server, err := web.New(cfg, web.Deps{
 		Directory: dir,
 		Messages:  dir.Messages,
-		Nodes:     func() []web.Node { return ring(dir) },
+		Registry:  c,
+		Dial: func(addr string) web.Conn {
+			return rpcnet.NewClient(addr, clientOptions(cfg.RPC.Calls, trust))
+		},
+		Nodes: func() []web.Node { return ring(dir) },
 	})
 	if err != nil {
 		return webUnit{}, err
