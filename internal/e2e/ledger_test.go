@@ -14,6 +14,8 @@ type ledger struct {
 	mu     sync.Mutex
 	acked  map[string][]string // key → bodies, each its own
 	failed map[string][]string
+
+	passing map[string]map[string]bool // key → bodies that are not stored
 }
 
 func newLedger() *ledger {
@@ -28,6 +30,20 @@ func (l *ledger) note(key, body string, ok bool) {
 	} else {
 		l.failed[key] = append(l.failed[key], body)
 	}
+}
+
+// forget takes a message that is not kept off what the key's follower has seen:
+// the ledger is about those that are.
+func (l *ledger) forget(key, body string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.passing == nil {
+		l.passing = make(map[string]map[string]bool)
+	}
+	if l.passing[key] == nil {
+		l.passing[key] = make(map[string]bool)
+	}
+	l.passing[key][body] = true
 }
 
 // check proves I1, I3, I5 and I7 for all keys: what was acknowledged is kept

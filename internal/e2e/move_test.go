@@ -1,0 +1,155 @@
+package e2e
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"gopush-cluster/internal/testenv"
+)
+
+// TestThirdComet adds a comet to two under load, and takes it away again. It
+// takes its share, only clients of keys that move are sent away, at the pace that
+// is configured, and nobody misses a message: not even one that is pushed, and
+// not stored, to a client which still waits for its turn.
+func TestThirdComet(t *testing.T) {
+	t.Parallel()
+	const clients, rate = 150, 10
+	c := prepare(t, options{
+		nodes:   []string{"node1", "node2", "node3"},
+		comet:   settings{"migrate.rate": rate, "legacy.hold": "200ms"},
+		message: settings{"storage.store": maxStore},
+	})
+	third := c.comets[2]
+	c.comets = c.comets[:2]
+	for _, d := range c.daemons() {
+		d.Launch()
+	}
+	c.ready()
+	book := newLedger()
+	followers := c.follow(clients, "third")
+	before := c.homes(followers)
+	stop := c.pushAll(book, followers, 100)
+
+	begun := time.Now()
+	third.Start()
+	c.comets = append(c.comets, third)
+	testenv.Eventually(t, 15*time.Second, c.agree)
+	during := c.homes(followers)
+	moved := moved(followers, before, during)
+	if share := float64(len(moved)) / clients; math.Abs(share-1./3) > 0.05+0.08 { // of so few keys, 8 points are chance
+		t.Errorf("the third of three comets took %.0f %% of %d keys", 100*share, clients)
+	}
+	c.waitsAndHears(book, moved)
+	testenv.Eventually(t, 60*time.Second, func() error { return allCameOver(moved, 1) })
+	if least := time.Duration(len(moved)/rate-2) * time.Second; time.Since(begun) < least {
+		t.Errorf("%d clients were sent away within %v, want no less than %v", len(moved), time.Since(begun), least)
+	}
+	for _, f := range followers {
+		if lost, _ := f.times(); len(lost) > 0 && during[f] == before[f] {
+			t.Errorf("%s lost its connection, though its key stayed", f.key)
+		}
+	}
+	c.allHear(book, followers, "over")
+
+	if code := third.Stop(); code != 0 { // it drains, and the keys go back
+		t.Errorf("exit code %d, want 0", code)
+	}
+	c.comets = c.comets[:2]
+	testenv.Eventually(t, 15*time.Second, c.agree)
+	testenv.Eventually(t, 60*time.Second, func() error { return allCameOver(moved, 2) })
+	c.allHear(book, followers, "back")
+	stop()
+	c.caughtUp(book, followers)
+	book.check(c)
+	if len(book.failed) > 0 {
+		t.Errorf("pushes failed: %v", book.failed)
+	}
+}
+
+// homes returns where each follower's key lives.
+func (c *cluster) homes(followers []*follower) map[*follower]*daemon {
+	homes := make(map[*follower]*daemon)
+	for _, f := range followers {
+		homes[f] = c.owner(f.key)
+	}
+	return homes
+}
+
+// moved returns the followers whose key lives elsewhere now.
+func moved(followers []*follower, before, now map[*follower]*daemon) []*follower {
+	var moved []*follower
+	for _, f := range followers {
+		if before[f] != now[f] {
+			moved = append(moved, f)
+		}
+	}
+	return moved
+}
+
+// waitsAndHears pushes a message that is not stored to clients which are to be
+// sent away, and checks that those hear it that still wait for their turn.
+func (c *cluster) waitsAndHears(book *ledger, followers []*follower) {
+	c.t.Helper()
+	heard := 0
+	for i, f := range followers {
+		if lost, _ := f.times(); len(lost) > 0 {
+			continue
+		}
+		body := fmt.Sprintf(`"waiting-%d"`, i)
+		if ret, err := c.push(c.webs[0], f.key, 0, body); err != nil || ret != 0 {
+			c.t.Errorf("%s: push without expiry: %d, %v", f.key, ret, err)
+		}
+		testenv.Eventually(c.t, patience, func() error {
+			if lost, _ := f.times(); len(lost) > 0 || f.saw(body) {
+				return nil
+			}
+			return fmt.Errorf("%s waits for its turn and did not hear what was pushed", f.key)
+		})
+		if f.saw(body) {
+			heard++
+			book.forget(f.key, body)
+		}
+	}
+	if heard == 0 {
+		c.t.Error("nobody was waiting: the test shows nothing")
+	}
+}
+
+// allHear pushes a message that is not stored to every follower, and waits until
+// each has heard it.
+func (c *cluster) allHear(book *ledger, followers []*follower, word string) {
+	c.t.Helper()
+	testenv.Eventually(c.t, 30*time.Second, func() error { // who is just coming over is nowhere for a moment
+		for _, f := range followers {
+			body := fmt.Sprintf(`"%s-%s-%d"`, word, f.key, time.Now().UnixNano())
+			if !f.connected() {
+				return fmt.Errorf("%s is not connected", f.key)
+			}
+			if _, err := c.push(c.webs[0], f.key, 0, body); err != nil {
+				return err
+			}
+			book.forget(f.key, body)
+			end := time.Now().Add(2 * time.Second)
+			for !f.saw(body) {
+				if lost, _ := f.times(); time.Now().After(end) {
+					return fmt.Errorf("%s, sent away %d times, did not hear %s", f.key, len(lost), body)
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}
+		return nil
+	})
+}
+
+// allCameOver returns nil when each follower lost n connections and has a new
+// one.
+func allCameOver(followers []*follower, n int) error {
+	for _, f := range followers {
+		if lost, _ := f.times(); len(lost) != n || !f.connected() {
+			return fmt.Errorf("%s lost its connection %d times, want %d; connected: %v", f.key, len(lost), n, f.connected())
+		}
+	}
+	return nil
+}
