@@ -1,9 +1,9 @@
 # Sourced by services.sh and cluster.sh: processes known by pid files.
 #
-# RUN_DIR/NAME.pid holds two lines, the pid and when that process started, so
-# that a number which the system has since given to somebody else is never
-# taken for ours. RUN_DIR/NAME.log holds what the process
-# printed, each start behind the last.
+# RUN_DIR/NAME.pid holds the pid and nothing else, for kill $(cat ...), and
+# RUN_DIR/NAME.started when that process started, so that a number which the
+# system has since given to somebody else is never taken for ours. RUN_DIR/NAME.log
+# holds what the process printed, each start behind the last.
 
 die() { echo "${0##*/}: $*" >&2; exit 1; }
 
@@ -19,8 +19,8 @@ started_at() {
 # pid_of NAME prints the pid of NAME if it is running, and fails otherwise.
 pid_of() {
   local pid started
-  [ -s "$RUN_DIR/$1.pid" ] || return 1
-  { read -r pid; read -r started; } <"$RUN_DIR/$1.pid" || return 1
+  [ -s "$RUN_DIR/$1.pid" ] && [ -s "$RUN_DIR/$1.started" ] || return 1
+  read -r pid <"$RUN_DIR/$1.pid" && read -r started <"$RUN_DIR/$1.started" || return 1
   [ -n "$pid" ] && [ -n "$started" ] && [ "$(started_at "$pid")" = "$started" ] || return 1
   case "$(ps -o stat= -p "$pid")" in Z*) return 1 ;; esac # over, but nobody has asked for its exit code
   echo "$pid"
@@ -32,7 +32,8 @@ launch() {
   shift
   nohup "$@" >>"$RUN_DIR/$name.log" 2>&1 </dev/null &
   pid=$!
-  { echo "$pid"; started_at "$pid"; } >"$RUN_DIR/$name.pid"
+  started_at "$pid" >"$RUN_DIR/$name.started"
+  echo "$pid" >"$RUN_DIR/$name.pid"
 }
 
 # await NAME SECONDS CHECK... runs CHECK until it succeeds. It dies with the end
@@ -71,7 +72,7 @@ stop() {
     done
     echo "$name stopped"
   fi
-  rm -f "$RUN_DIR/$name.pid"
+  rm -f "$RUN_DIR/$name.pid" "$RUN_DIR/$name.started"
 }
 
 # listening PORT reports whether something accepts connections there.

@@ -3,6 +3,7 @@ package scripts
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,8 +69,14 @@ func TestCluster(t *testing.T) {
 		}
 	})
 	up := s.must("scripts/cluster.sh up")
-	if again := s.must("scripts/cluster.sh up"); pids(again) != pids(up) {
+	if again := s.must("scripts/cluster.sh up"); len(pids(up)) != 9 || !maps.Equal(pids(again), pids(up)) {
 		t.Errorf("up was repeated and is not as it was:\n%s\n%s", up, again)
+	}
+	for name, pid := range pids(up) {
+		// As it stands in kill $(cat FILE).
+		if file, err := os.ReadFile(filepath.Join(s.dir, name+".pid")); err != nil || string(file) != pid+"\n" {
+			t.Errorf("%s.pid holds %q (%v), want %s alone", name, file, err, pid)
+		}
 	}
 	// The lines that it prints do what they say, over either web.
 	var typed []string
@@ -106,15 +113,15 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-// pids returns the first columns of the status.
-func pids(status string) string {
-	var b strings.Builder
+// pids returns the pid of each process that the status shows as up.
+func pids(status string) map[string]string {
+	all := make(map[string]string)
 	for line := range strings.Lines(status) {
 		if f := strings.Fields(line); len(f) > 3 && f[2] == "pid" {
-			b.WriteString(f[0] + " " + f[3] + "\n")
+			all[f[0]] = f[3]
 		}
 	}
-	return b.String()
+	return all
 }
 
 // A pid file that was left behind names a process of somebody else by now.
@@ -130,10 +137,12 @@ func TestDownEndsNobodyElse(t *testing.T) {
 			t.Errorf("the stranger ended with %v, want killed by the test", err)
 		}
 	}()
-	left := fmt.Sprintf("%d\n1\n", stranger.Process.Pid)
+	left := map[string]string{".pid": fmt.Sprintln(stranger.Process.Pid), ".started": "1\n"}
 	for _, name := range []string{"redis1", "zookeeper"} {
-		if err := os.WriteFile(filepath.Join(s.dir, name+".pid"), []byte(left), 0o600); err != nil {
-			t.Fatal(err)
+		for suffix, text := range left {
+			if err := os.WriteFile(filepath.Join(s.dir, name+suffix), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	s.must("scripts/services.sh down")
