@@ -2,8 +2,9 @@ package comet
 
 import (
 	"context"
-	"fmt"
 	"time"
+
+	"github.com/golang/glog"
 )
 
 // A comet that stops gives its keys to the others, unless it will be back. With
@@ -12,37 +13,36 @@ import (
 // them as before. Without it the keys are others' as soon as the node is gone.
 
 // depart takes this comet out of the registry, and then, unless its place is
-// kept, takes no key for its own any more.
-func (s *Server) depart(ctx context.Context) error {
+// kept, takes no key for its own any more. A registry that is away is no reason
+// to fail: it takes the comet out when the session expires.
+func (s *Server) depart(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, leaveTime)
 	defer cancel()
 	s.departing.Store(true)
 	if keep := s.keep(); keep > 0 {
 		if err := s.member.Withdraw(ctx, time.Now().Add(keep)); err != nil {
-			return fmt.Errorf("comet: keep the place in the ring: %w", err)
+			glog.Warningf("comet: place in the ring not kept err=%q", err)
 		}
-		return nil
+		return
 	}
 	defer s.draining.Store(true)
 	if err := s.member.Leave(ctx); err != nil {
-		return fmt.Errorf("comet: leave the ring: %w", err)
+		glog.Warningf("comet: still in the ring, until its session with the registry expires err=%q", err)
 	}
-	return nil
 }
 
 // departed counts drain.keep from the moment when everybody is gone, which may
 // have taken longer than it.
-func (s *Server) departed(ctx context.Context) error {
+func (s *Server) departed(ctx context.Context) {
 	keep := s.keep()
 	if keep == 0 {
-		return nil
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
 	defer cancel()
 	if err := s.member.Withdraw(ctx, time.Now().Add(keep)); err != nil {
-		return fmt.Errorf("comet: keep the place in the ring: %w", err)
+		glog.Warningf("comet: place in the ring not kept for longer err=%q", err)
 	}
-	return nil
 }
 
 // leaveTime bounds how long an absent ZooKeeper delays the rest of drain.

@@ -2,6 +2,7 @@ package comet
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -65,4 +66,21 @@ func TestKeptPlaceServesUntilTheLastIsGone(t *testing.T) {
 			t.Errorf("kept until %v; began at %v, ended at %v; want 10 s after each", member.kept, began, time.Now())
 		}
 	})
+}
+
+// A registry that is away when a comet ends is no failure of the comet's: the
+// session's end takes it out of the ring.
+func TestDrainWithoutRegistry(t *testing.T) {
+	for name, keep := range map[string]time.Duration{"leaves": 0, "keeps its place": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(c *Config) { c.Drain.Keep = config.Duration(keep) }, func(t *testing.T, r *rig) {
+				r.member = &fakeMember{left: make(chan struct{}), leave: errors.New("no session")}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				if err := r.drain(ctx, func() {}, &http.Server{}); err != nil {
+					t.Errorf("drain: %v, want nil", err)
+				}
+			})
+		})
+	}
 }

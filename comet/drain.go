@@ -2,7 +2,6 @@ package comet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -17,12 +16,13 @@ import (
 func (s *Server) drain(ctx context.Context, leave context.CancelFunc, web *http.Server) error {
 	glog.Infof("comet: draining sessions=%d", s.stats.open())
 	leave()
-	errs := []error{s.depart(ctx)}
+	s.depart(ctx)
 	for _, l := range s.tcp {
 		l.Close()
 	}
-	if err := web.Close(); err != nil { // requests that were not upgraded; sessions are not its own
-		errs = append(errs, fmt.Errorf("comet: close websocket port: %w", err))
+	err := web.Close() // requests that were not upgraded; sessions are not its own
+	if err != nil {
+		err = fmt.Errorf("comet: close websocket port: %w", err)
 	}
 	s.greeting.close()
 	pace := rate.Limit(s.cfg.Load().Migrate.Rate)
@@ -34,7 +34,8 @@ func (s *Server) drain(ctx context.Context, leave context.CancelFunc, web *http.
 	}
 	s.sendAway(ctx, rate.NewLimiter(pace, burst(pace)), endDrain, func(*channel) bool { return true })
 	s.awaitSockets(ctx)
-	return errors.Join(append(errs, s.departed(ctx))...)
+	s.departed(ctx)
+	return err
 }
 
 // sendAway ends the sessions of the channels that which names, at the pace of

@@ -210,7 +210,7 @@ func (r *fakeRing) move(prefix string) {
 type fakeMember struct {
 	info  registry.Info
 	left  chan struct{}
-	leave error
+	leave error // what Leave and Withdraw say
 	set   chan registry.Info
 	kept  []time.Time // to be read after Run
 }
@@ -220,7 +220,7 @@ func (m *fakeMember) Leave(context.Context) error   { close(m.left); return m.le
 func (m *fakeMember) Set(i registry.Info)           { m.set <- i }
 func (m *fakeMember) Withdraw(_ context.Context, keep time.Time) error {
 	m.kept = append(m.kept, keep)
-	return nil
+	return m.leave
 }
 
 // fakeSocket takes what is written to it. take says how many bytes the kernel

@@ -136,11 +136,11 @@ func (s *Server) Run(ctx context.Context) error {
 	var member errgroup.Group
 	member.Go(func() error { return s.register(membership) })
 	<-membership.Done()
-	leaveErr := s.leave(context.WithoutCancel(ctx), wctx.Done())
+	s.leave(context.WithoutCancel(ctx), wctx.Done())
 	memberErr := member.Wait()
 
 	endServing()
-	err := errors.Join(work.Wait(), memberErr, leaveErr, s.close())
+	err := errors.Join(work.Wait(), memberErr, s.close())
 	glog.Infof("message: stopped addr=%v err=%v", s.RPCAddrs(), err)
 	return err
 }
@@ -161,14 +161,16 @@ func (s *Server) register(ctx context.Context) error {
 }
 
 // leave takes the daemon out of the registry, and gives those who are about to
-// call it the time to hear of it. failed cuts that short.
-func (s *Server) leave(ctx context.Context, failed <-chan struct{}) error {
+// call it the time to hear of it. failed cuts that short. A registry that is
+// away loses nothing: it forgets the daemon by itself, and the others find out
+// by their pings.
+func (s *Server) leave(ctx context.Context, failed <-chan struct{}) {
 	registered := s.member.Name() != ""
 	ctx, cancel := context.WithTimeout(ctx, leaveTime)
 	defer cancel()
 	glog.Infof("message: draining addr=%v", s.RPCAddrs())
 	if err := s.member.Leave(ctx); err != nil {
-		return fmt.Errorf("message: leave the registry: %w", err)
+		glog.Warningf("message: still registered, until its session with the registry expires err=%q", err)
 	}
 	if registered {
 		select {
@@ -176,7 +178,6 @@ func (s *Server) leave(ctx context.Context, failed <-chan struct{}) error {
 		case <-failed:
 		}
 	}
-	return nil
 }
 
 // Reload takes over what may change while the daemon runs: weight, storage.store

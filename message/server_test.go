@@ -30,6 +30,7 @@ type member struct {
 	name   string
 	events []string
 	gone   chan struct{}
+	away   error // what Leave says
 }
 
 func newMember() *member { return &member{gone: make(chan struct{})} }
@@ -71,7 +72,7 @@ func (m *member) Run(ctx context.Context) error {
 func (m *member) Leave(context.Context) error {
 	m.note("leave", "")
 	close(m.gone)
-	return nil
+	return m.away
 }
 
 // daemon is a running Server.
@@ -555,6 +556,17 @@ func TestDrain(t *testing.T) {
 	if err != nil || len(read.Results[0].Msgs) != 1 {
 		t.Errorf("after a restart: %+v, %v", read, err)
 	}
+}
+
+// A registry that is away when the daemon ends is no failure of the daemon's:
+// what was acknowledged is stored.
+func TestDrainWithoutRegistry(t *testing.T) {
+	d := start(t, testConfig(t)).ready(t)
+	d.member.away = errors.New("no session")
+	if err := d.stop(); err != nil {
+		t.Errorf("Run: %v, want nil", err)
+	}
+	same(t, "membership", d.member.events, []string{"run", "leave"})
 }
 
 func TestNewFails(t *testing.T) {
