@@ -19,8 +19,9 @@ const maxFile = 4 << 20
 
 // Load reads the TOML file at path over into, a pointer to a struct that holds
 // the defaults. Its error is an *Error with everything that is wrong: a file
-// that cannot be read, a syntax error, unknown keys, wrong types. After an
-// error into is in no state to be used.
+// that cannot be read, a syntax error, unknown keys, wrong types. What is wrong
+// keeps its default, so that after an error into can still be checked for the
+// rest, and used for nothing else.
 func Load(path string, into any) error {
 	p := Problems{path: path}
 	text, err := read(path)
@@ -96,8 +97,13 @@ func (l *loader) value(key toml.Key, v any, into reflect.Value) {
 		s, isString := v.(string)
 		if !isString {
 			l.wrong(key, v, into.Type())
-		} else if err := u.UnmarshalText([]byte(s)); err != nil {
+			return
+		}
+		before := reflect.New(into.Type()).Elem()
+		before.Set(into)
+		if err := u.UnmarshalText([]byte(s)); err != nil {
 			l.problems.Addf("%s = %q: %w", key, s, err)
+			into.Set(before)
 		}
 		return
 	}
@@ -109,24 +115,28 @@ func (l *loader) value(key toml.Key, v any, into reflect.Value) {
 		}
 	case reflect.Map:
 		if table, ok := v.(map[string]any); ok {
-			into.Set(reflect.MakeMap(into.Type()))
+			before, good := len(l.problems.all), reflect.MakeMap(into.Type())
 			for _, name := range sortedKeys(table) {
 				item := reflect.New(into.Type().Elem()).Elem()
 				l.value(append(slices.Clip(key), name), table[name], item)
-				into.SetMapIndex(reflect.ValueOf(name), item)
+				good.SetMapIndex(reflect.ValueOf(name), item)
+			}
+			if len(l.problems.all) == before {
+				into.Set(good)
 			}
 			return
 		}
 	case reflect.Slice:
 		if array, ok := v.([]any); ok {
-			into.Set(reflect.MakeSlice(into.Type(), len(array), len(array)))
+			good := reflect.MakeSlice(into.Type(), len(array), len(array))
 			for i, item := range array {
 				if reflect.TypeOf(item) != into.Type().Elem() {
 					l.wrong(key, v, into.Type())
 					return
 				}
-				into.Index(i).Set(reflect.ValueOf(item))
+				good.Index(i).Set(reflect.ValueOf(item))
 			}
+			into.Set(good)
 			return
 		}
 	case reflect.String, reflect.Bool, reflect.Float64:

@@ -19,12 +19,13 @@ func LoadWeb(path string) (web.Config, error) { return load(path, web.DefaultCon
 // LoadMessage does so for a message daemon.
 func LoadMessage(path string) (message.Config, error) { return load(path, message.DefaultConfig()) }
 
-// load reads the file at path over c.
+// load reads the file at path over c. A mistyped key hides no value that is
+// out of range: what could not be read keeps its default and the rest is checked.
 func load[C validated](path string, c C) (C, error) {
-	if err := config.Load(path, &c); err != nil {
-		return c, err
-	}
-	return c, inFile(path, c.Validate())
+	var p config.Problems
+	p.Add(config.Load(path, &c))
+	p.Add(c.Validate())
+	return c, inFile(path, p.Err())
 }
 
 // inFile adds the file to an error that knows the values only.
