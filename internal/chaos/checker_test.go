@@ -100,6 +100,13 @@ func TestCheck(t *testing.T) {
 			open(1, "k").push(1, "k", `1`).push(2, "k", `2`).recv(1, "k", 80, `1`).
 			fetch(1, "k", m(80, `2`), m(160, `1`)), []string{"I2", "I5"}},
 
+		{"I2 one of them not stored", new(script).
+			open(1, "k").push(1, "k", `1`).begin(2, "k", `2`, 0).recv(1, "k", 80, `2`).answer(2, 0).
+			fetch(1, "k", m(80, `1`)), []string{"I2"}},
+		{"neither of them stored", new(script).
+			open(1, "k").begin(1, "k", `1`, 0).recv(1, "k", 80, `1`).answer(1, 0).
+			open(2, "k").begin(2, "k", `2`, 0).recv(2, "k", 80, `2`).answer(2, 0), nil},
+
 		{"I3 mids fall on a socket", new(script).
 			open(1, "k").begin(1, "k", `1`, 600).begin(2, "k", `2`, 600).recv(1, "k", 160, `1`).recv(1, "k", 80, `2`).
 			answer(1, 0).answer(2, 0), []string{"I3"}},

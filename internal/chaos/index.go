@@ -74,6 +74,11 @@ func (g *group) single() (*push, int64, bool) {
 	return g.pushes[0], g.mids[0], true
 }
 
+// stored reports whether the group's messages may be kept, or nobody pushed them.
+func (g *group) stored() bool {
+	return len(g.pushes) == 0 || slices.ContainsFunc(g.pushes, func(p *push) bool { return p.expire > 0 })
+}
+
 // socket is what one socket saw.
 type socket struct {
 	id, client    int
