@@ -39,7 +39,7 @@ func TestConfigEmptyFile(t *testing.T) {
 
 func TestConfigAllKeys(t *testing.T) {
 	pepper := filepath.Join(t.TempDir(), "pepper")
-	if err := os.WriteFile(pepper, []byte("p\n"), 0o600); err != nil {
+	if err := os.WriteFile(pepper, []byte("0123456789abcdef\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cfg, err := loadText(t, `

@@ -336,7 +336,7 @@ func TestTokenCalls(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("one")
+	write("one-0123456789abcdef")
 	d := start(t, cfg).ready(t)
 	c := d.client(t)
 	check := func(when, token string, want peer.TokenState) {
@@ -363,12 +363,12 @@ func TestTokenCalls(t *testing.T) {
 		}
 	}
 
-	write("two")
+	write("two-0123456789abcdef")
 	if _, err := d.Reload(cfg); err != nil {
 		t.Fatal(err)
 	}
 	check("another pepper", "0", peer.TokenOther)
-	write("one")
+	write("one-0123456789abcdef")
 	if _, err := d.Reload(cfg); err != nil {
 		t.Fatal(err)
 	}

@@ -242,7 +242,7 @@ func TestReload(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("first\n")
+	write("first-0123456789\n")
 	cfg := testConfig()
 	cfg.Admin.SecretFile = secret
 	f := newFixture(t, cfg)
@@ -250,14 +250,14 @@ func TestReload(t *testing.T) {
 	allowed := func(s string) bool {
 		return f.guardAdmin(asked("127.0.0.1:1", "localhost", "/1/admin/nodes", "Authorization: Bearer "+s)) == nil
 	}
-	if !allowed("first") {
+	if !allowed("first-0123456789") {
 		t.Fatal("the secret is refused")
 	}
 
-	write("second\n")
+	write("second-0123456789\n")
 	restart, err := f.Reload(cfg)
-	if err != nil || len(restart) > 0 || allowed("first") || !allowed("second") {
-		t.Errorf("after a new secret: %v, %v, first allowed %t, second %t", restart, err, allowed("first"), allowed("second"))
+	if err != nil || len(restart) > 0 || allowed("first-0123456789") || !allowed("second-0123456789") {
+		t.Errorf("after a new secret: %v, %v, first allowed %t, second %t", restart, err, allowed("first-0123456789"), allowed("second-0123456789"))
 	}
 
 	next := cfg

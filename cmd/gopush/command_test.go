@@ -25,7 +25,7 @@ func TestCommands(t *testing.T) {
 		drain    = "/1/admin/node/drain"
 	)
 	secret := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(secret, []byte("open sesame\n"), 0o600); err != nil {
+	if err := os.WriteFile(secret, []byte("open-sesame-0123456789\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	tests := []struct {
@@ -58,7 +58,7 @@ func TestCommands(t *testing.T) {
 		{
 			name: "push with the secret", args: "push alice 1 --secret-file " + secret,
 			answers: map[string]string{private: ok},
-			asked:   "POST /1/admin/push/private?expire=86400&key=alice 1 Bearer open sesame",
+			asked:   "POST /1/admin/push/private?expire=86400&key=alice 1 Bearer open-sesame-0123456789",
 			want:    result{0, "1 message stored for alice, kept for 24h\n", ""},
 		},
 		{

@@ -12,7 +12,7 @@ import (
 
 func TestTrust(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(secret, []byte("s\n"), 0o600); err != nil {
+	if err := os.WriteFile(secret, []byte("0123456789abcdef\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	tests := []struct {
@@ -39,8 +39,8 @@ func TestTrust(t *testing.T) {
 			}
 		})
 	}
-	if s, err := (Trust{SecretFile: secret}).Secret(); err != nil || string(s.Bytes()) != "s" {
-		t.Errorf("Secret = %q, %v; want s", s.Bytes(), err)
+	if s, err := (Trust{SecretFile: secret}).Secret(); err != nil || string(s.Bytes()) != "0123456789abcdef" {
+		t.Errorf("Secret = %q, %v; want that of the file", s.Bytes(), err)
 	}
 	if s, err := (Trust{}).Secret(); err != nil || s.Bytes() != nil {
 		t.Errorf("Secret without a file = %q, %v; want none", s.Bytes(), err)

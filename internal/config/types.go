@@ -118,8 +118,13 @@ func (s Secret) GoString() string { return "***" }
 // MarshalText returns ***.
 func (s Secret) MarshalText() ([]byte, error) { return []byte("***"), nil }
 
+// minSecret is the shortest secret: a shorter one can be tried out.
+const minSecret = 16
+
 // ReadSecret reads the secret in the file at path, without the newline that
-// editors put at its end. An empty or unreadable file is an error.
+// editors put at its end. The file holds one line of at least minSecret printable
+// ASCII characters without spaces, which any header can carry and any editor
+// shows, and is nothing to users other than its owner and its group.
 func ReadSecret(path string) (Secret, error) {
 	const most = 64 << 10
 	f, err := os.Open(path)
@@ -127,6 +132,13 @@ func ReadSecret(path string) (Secret, error) {
 		return Secret{}, err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return Secret{}, err
+	}
+	if info.Mode().Perm()&0o007 != 0 {
+		return Secret{}, fmt.Errorf("%s: has mode %04o, open to every user of this machine: chmod 600 %s", path, info.Mode().Perm(), path)
+	}
 	b, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err != nil {
 		return Secret{}, err
@@ -136,8 +148,17 @@ func ReadSecret(path string) (Secret, error) {
 	}
 	b = bytes.TrimSuffix(b, []byte("\n"))
 	b = bytes.TrimSuffix(b, []byte("\r"))
-	if len(b) == 0 {
-		return Secret{}, fmt.Errorf("%s: empty; write a secret into it: head -c 32 /dev/urandom | base64 > %s", path, path)
+	wrong := ""
+	switch {
+	case len(b) == 0:
+		wrong = "it is empty"
+	case bytes.ContainsFunc(b, func(c rune) bool { return c <= ' ' || c > '~' }):
+		wrong = "it holds a space, a second line or a byte beyond ASCII"
+	case len(b) < minSecret:
+		wrong = fmt.Sprintf("it holds %d", len(b))
+	default:
+		return NewSecret(b), nil
 	}
-	return NewSecret(b), nil
+	return Secret{}, fmt.Errorf("%s: want one line of %d or more printable ASCII characters without spaces, %s; write one: (umask 077; head -c 32 /dev/urandom | base64 > %s)",
+		path, minSecret, wrong, path)
 }

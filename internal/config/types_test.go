@@ -66,24 +66,47 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 }
 
 func TestReadSecret(t *testing.T) {
+	const good, rule = "0123456789abcdef", "want one line of 16 or more printable ASCII characters without spaces, "
 	dir := t.TempDir()
-	for _, tt := range []struct{ name, text, want, err string }{
-		{"plain", "s3cret", "s3cret", ""},
-		{"newline", "s3cret\n", "s3cret", ""},
-		{"windows newline", "s3cret\r\n", "s3cret", ""},
-		{"only one newline goes", "s3cret\n\n", "s3cret\n", ""},
-		{"empty", "", "", "empty; write a secret into it"},
-		{"newline only", "\n", "", "empty; write a secret into it"},
-		{"huge", strings.Repeat("x", 70<<10), "", "this is no secret"},
+	for _, tt := range []struct {
+		name, text string
+		mode       fs.FileMode
+		want, err  string
+	}{
+		{"plain", good, 0o600, good, ""},
+		{"newline", good + "\n", 0o600, good, ""},
+		{"windows newline", good + "\r\n", 0o600, good, ""},
+		{"every character", "!\"#$%&'()*+,-./09:;<=>?@AZ[\\]^_`az{|}~", 0o400, "!\"#$%&'()*+,-./09:;<=>?@AZ[\\]^_`az{|}~", ""},
+		{"for a group", good, 0o640, good, ""},
+		{"only one newline goes", good + "\n\n", 0o600, "", rule + "it holds a space, a second line"},
+		{"two words", good + " word", 0o600, "", rule + "it holds a space"},
+		{"two lines", good + "\n" + good + "\n", 0o600, "", rule + "it holds a space, a second line"},
+		{"tab", good + "\t", 0o600, "", rule + "it holds a space"},
+		{"control", good + "\x7f", 0o600, "", rule + "it holds a space"},
+		{"beyond ASCII", good + "é", 0o600, "", rule + "it holds a space, a second line or a byte beyond ASCII"},
+		{"binary", good + "\x00\xff", 0o600, "", rule + "it holds a space"},
+		{"short", good[1:] + "\n", 0o600, "", rule + "it holds 15; write one: (umask 077; head -c 32 /dev/urandom"},
+		{"empty", "", 0o600, "", rule + "it is empty; write one"},
+		{"newline only", "\n", 0o600, "", rule + "it is empty"},
+		{"huge", strings.Repeat("x", 70<<10), 0o600, "", "this is no secret"},
+		{"anybody may read", good, 0o604, "", "has mode 0604, open to every user of this machine: chmod 600 "},
+		{"anybody may write", good, 0o602, "", "has mode 0602"},
+		{"anybody may do all", good, 0o666, "", "has mode 0666"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			path := filepath.Join(dir, "secret")
+			path := filepath.Join(dir, strings.ReplaceAll(tt.name, " ", "-"))
 			if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(path, tt.mode); err != nil { // whatever the umask is
 				t.Fatal(err)
 			}
 			s, err := ReadSecret(path)
 			if string(s.Bytes()) != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("ReadSecret = %q, %v; want %q, %q", s.Bytes(), err, tt.want, tt.err)
+			}
+			if err != nil && len(tt.text) > 1 && strings.Contains(err.Error(), tt.text) {
+				t.Errorf("the error repeats the file: %v", err)
 			}
 		})
 	}

@@ -148,7 +148,7 @@ func checkRestart[C validated](t *testing.T, daemon, text string, def C, reload 
 	t.Helper()
 	dir := t.TempDir()
 	secret, path := filepath.Join(dir, "secret"), filepath.Join(dir, "file.toml")
-	for file, content := range map[string]string{secret: "s3cret", path: strings.ReplaceAll(text, "SECRET", secret)} {
+	for file, content := range map[string]string{secret: "0123456789abcdef", path: strings.ReplaceAll(text, "SECRET", secret)} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
