@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -127,6 +128,18 @@ func TestOldMessagesAreNotReplayed(t *testing.T) {
 			wantBodies(t, sock, "0", "1", "2", "3")
 		})
 	})
+	t.Run("held ones did not fit, and the channel was there", func(t *testing.T) {
+		bubble(t, func(c *Config) { c.Channel.MsgBuf = 2 }, func(t *testing.T, r *rig) {
+			before(t, r)
+			r.live("k")
+			_, sock := r.join("k", nil)
+			for i := range 4 {
+				r.mustPush("k", fmt.Sprint(i), true)
+			}
+			time.Sleep(2 * time.Second)
+			wantBodies(t, sock, "0", "1", "2", "3")
+		})
+	})
 	t.Run("told before the base was known", func(t *testing.T) {
 		bubble(t, nil, func(t *testing.T, r *rig) {
 			before(t, r)
@@ -205,4 +218,177 @@ func TestSaveEndsADoubt(t *testing.T) {
 		synctest.Wait()
 		wantBodies(t, sock, "1", "2", "3")
 	})
+}
+
+// The pushes that wait for a save go together, but not more than a run holds.
+func TestRunsAreBounded(t *testing.T) {
+	big := `"` + strings.Repeat("x", runBytes*2/3) + `"`
+	for _, tt := range []struct {
+		name  string
+		body  string
+		items int
+		want  []int // items of each save; the first goes alone
+	}{
+		{"pushes", "1", 1 + runPushes + 10, []int{1, runPushes, 10}},
+		{"bytes", big, 3, []int{1, 1, 1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, nil, func(t *testing.T, r *rig) {
+				r.msgs.set(hookOn("save", func() error { time.Sleep(100 * time.Millisecond); return nil }), nil)
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+				defer cancel()
+				var pushes []peer.Push
+				for range tt.items {
+					pushes = append(pushes, r.item(tt.body, true, "k"))
+				}
+				for i, res := range r.Server.push(ctx, pushes) {
+					if res.Code != peer.OK {
+						t.Errorf("push %d: code %d", i, res.Code)
+					}
+				}
+				var got []int
+				for _, keys := range r.msgs.saves {
+					got = append(got, len(keys))
+				}
+				if !slices.Equal(got, tt.want) {
+					t.Errorf("saves of %v items, want %v", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestRunLastsAsLongAsItsMostPatientCaller(t *testing.T) {
+	for name, patience := range map[string][]time.Duration{
+		"first": {1900 * time.Millisecond, 300 * time.Millisecond},
+		"last":  {300 * time.Millisecond, 1900 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, nil, func(t *testing.T, r *rig) {
+				r.msgs.set(hookOn("save", func() error { time.Sleep(500 * time.Millisecond); return nil }), nil)
+				var wg sync.WaitGroup
+				wg.Go(func() { r.mustPush("k", "0", true) })
+				synctest.Wait()
+				time.Sleep(400 * time.Millisecond)
+				for _, d := range patience {
+					wg.Go(func() {
+						ctx, cancel := context.WithTimeout(context.Background(), d)
+						defer cancel()
+						want := peer.OK
+						if d < time.Second {
+							want = peer.Failed
+						}
+						if res := r.Server.push(ctx, []peer.Push{r.item("1", true, "k")})[0]; res.Code != want {
+							t.Errorf("a caller with %v: code %d, want %d", d, res.Code, want)
+						}
+					})
+					synctest.Wait()
+				}
+				wg.Wait()
+			})
+		})
+	}
+}
+
+func TestPushesOfOneMessageShareItsBytes(t *testing.T) {
+	a, b := &payload{msg: []byte("1")}, &payload{msg: []byte("1")}
+	args := saveArgs([]*run{
+		{key: "k1", pushes: []*push{{payload: a, nonce: "n1"}}},
+		{key: "k2", pushes: []*push{{payload: a, nonce: "n1"}, {payload: b, nonce: "n2"}}},
+	})
+	if len(args.Bodies) != 2 || args.Items[1].Body != args.Items[0].Body || args.Items[2].Body == args.Items[0].Body {
+		t.Errorf("%d bodies, items %+v", len(args.Bodies), args.Items)
+	}
+}
+
+// What is to be fetched may be gone by then, with a page of newer ones above it.
+func TestFillThatFindsItsEndGoneEnds(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		_, sock := r.live("k")
+		first := r.msgs.direct("k", "0", "web")
+		r.msgs.mu.Lock()
+		r.msgs.key("k").stored = nil // it expired
+		r.msgs.mu.Unlock()
+		for i := range page + 5 {
+			r.msgs.direct("k", fmt.Sprint(i), fmt.Sprint("web", i))
+		}
+		r.tell("k", first.Mid)
+		time.Sleep(time.Second)
+		if n := r.stats.fills.Load(); n != 1 {
+			t.Errorf("%d fills, want 1", n)
+		}
+		wantBodies(t, sock)
+	})
+}
+
+func TestForeignMidsDoNotHoldUpACatchUp(t *testing.T) {
+	bubble(t, func(c *Config) { c.Channel.MsgBuf = 2 }, func(t *testing.T, r *rig) {
+		_, sock := r.join("k", nil)
+		for i := range 4 {
+			r.mustPush("k", fmt.Sprint(i), true)
+		}
+		far := mid.Of(time.Now()) + 2*3600*mid.Second
+		r.msgs.mu.Lock()
+		k := r.msgs.key("k")
+		for i := range int64(page) {
+			k.stored = append(k.stored, peer.Stored{Msg: []byte(`"far"`), Mid: far + i*mid.Step})
+		}
+		r.msgs.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		wantBodies(t, sock, "0", "1", "2", "3")
+		r.mustPush("k", "4", false)
+		wantBodies(t, sock, "0", "1", "2", "3", "4")
+	})
+}
+
+// What was to go to those who were there is not kept for who comes later.
+func TestMessageWithoutExpiryDoesNotOutliveItsSessions(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		_, sock := r.live("k")
+		read, save := make(chan struct{}), make(chan struct{})
+		r.msgs.set(func(op string) error {
+			if op == "read" {
+				<-read
+			} else {
+				<-save
+			}
+			return nil
+		}, nil)
+		r.tell("k", r.msgs.direct("k", "1", "web1").Mid)
+		r.mustPush("k", "2", false) // waits for the fill
+		var wg sync.WaitGroup
+		wg.Go(func() { r.mustPush("k", "3", true) }) // keeps the channel
+		synctest.Wait()
+		sock.Close()
+		synctest.Wait()
+		close(read)
+		synctest.Wait()
+		_, later := r.join("k", nil)
+		close(save)
+		wg.Wait()
+		time.Sleep(2 * time.Second)
+		wantBodies(t, later, "3")
+	})
+}
+
+// A store that is away is not asked again for sessions that have gone.
+func TestNothingIsAskedForWhoHasLeft(t *testing.T) {
+	for name, before := range map[string]func(*rig){
+		"base":     func(*rig) {},
+		"catch-up": func(r *rig) { r.mustPush("k", "1", true); r.mustPush("k", "2", true); r.mustPush("k", "3", true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(c *Config) { c.Channel.MsgBuf = 2 }, func(t *testing.T, r *rig) {
+				r.msgs.set(hookOn("read", func() error { return errDown }), nil)
+				_, sock := r.join("k", nil)
+				before(r)
+				time.Sleep(3 * time.Second)
+				sock.Close()
+				time.Sleep(5 * time.Second)
+				if n := r.env.table.len(); n != 0 {
+					t.Errorf("%d channels stay behind", n)
+				}
+			})
+		})
+	}
 }

@@ -59,3 +59,29 @@ func TestBoltFileIsPrivate(t *testing.T) {
 		}
 	}
 }
+
+// What was read stays as it was when the file's pages are written anew.
+func TestBoltReadOutlivesItsTransaction(t *testing.T) {
+	s, err := openBolt(t.TempDir(), keepForTest, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	save := func(key string, fill string) {
+		t.Helper()
+		it := item{key: key, msg: message(`"`+strings.Repeat(fill, 1000)+`"`, time.Now().Unix()+3600, "")}
+		if err := s.Save(t.Context(), []item{it})[0].err; err != nil {
+			t.Fatal(err)
+		}
+	}
+	save("k", "a")
+	body := s.Read(t.Context(), []query{{key: "k", limit: 1}})[0].msgs[0].Body
+	want := string(body)
+	for range 50 {
+		save("k", "b")
+		save("other", "c")
+	}
+	if string(body) != want {
+		t.Errorf("%.20q became %.20q", want, body)
+	}
+}
