@@ -172,6 +172,9 @@ type fakeRing struct {
 	former  []*peer.Comet
 	others  []*peer.Comet
 	done    []peer.DoneArgs
+	away    bool // the registry
+	absent  bool // everybody who could be asked
+	asked   int
 }
 
 func newFakeRing() *fakeRing { return &fakeRing{foreign: "foreign", changed: make(chan struct{})} }
@@ -388,4 +391,29 @@ func (r *fakeRing) Comet(string) (*peer.Comet, error) {
 		return nil, errDown
 	}
 	return r.others[0], nil
+}
+
+// The Peers of a fakeRing.
+func (r *fakeRing) Connected() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.away
+}
+
+func (r *fakeRing) Ask(context.Context) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked++
+	return !r.absent
+}
+
+func (r *fakeRing) Tell() peer.ViewReply {
+	return peer.ViewReply{Epoch: 7, Nodes: map[string]int{"node1": 1}}
+}
+
+// cut says who is out of reach.
+func (r *fakeRing) cut(registry, all bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.away, r.absent = registry, all
 }

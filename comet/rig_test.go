@@ -39,7 +39,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 		change(&cfg)
 	}
 	r := &rig{t: t, msgs: newFakeMessages(), ring: newFakeRing()}
-	s, err := New(cfg, Deps{Ring: r.ring, Moves: r.ring, Messages: r.msgs, Join: func(registry.Info) Member { return &fakeMember{} }})
+	s, err := New(cfg, Deps{Ring: r.ring, Moves: r.ring, Peers: r.ring, Messages: r.msgs, Join: func(registry.Info) Member { return &fakeMember{} }})
 	if err != nil {
 		t.Fatal(err)
 	}

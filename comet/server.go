@@ -50,6 +50,7 @@ type Member interface {
 type Deps struct {
 	Ring     Ring
 	Moves    Moves
+	Peers    Peers
 	Messages Messages
 	Join     func(registry.Info) Member // called once, with the addresses to advertise
 	Trust    *rpcnet.Trust              // who may call; nil: this machine
@@ -76,6 +77,8 @@ type Server struct {
 	leaving   atomic.Bool        // whatever drain.keep says, the end gives the place up
 	departing atomic.Bool        // from then on nobody new is served
 	draining  atomic.Bool        // from then on no key is ours
+	called    atomic.Bool        // by a web, since followPeers last looked
+	alone     atomic.Bool        // nobody is there: no key is ours
 	stats     counters
 	greeting  greetings
 	sockets   sync.WaitGroup // goroutines of clients
@@ -177,6 +180,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { s.lanes.follow(serving); return nil })
 	g.Go(func() error { return s.followRing(serving) })
+	g.Go(func() error { return s.followPeers(gctx) })
 	g.Go(func() error { return s.member.Run(member) })
 	glog.Infof("comet: serving node=%s tcp=%v websocket=%v rpc=%v", s.cfg.Load().ZooKeeper.Comet.Node, s.info.TCP, s.info.WS, s.info.RPC)
 	g.Go(func() error {
@@ -219,6 +223,8 @@ func (s *Server) Ready(context.Context) error {
 	switch {
 	case s.departing.Load():
 		return errors.New("comet: draining")
+	case s.alone.Load():
+		return errors.New("comet: cut off from ZooKeeper and from all other daemons")
 	case !s.lanes.known.Load():
 		return errors.New("comet: no message daemon has told the shards of the store yet")
 	}

@@ -42,7 +42,7 @@ func start(t *testing.T, change func(*Config)) *running {
 		change(&cfg)
 	}
 	r := &running{t: t, msgs: newFakeMessages(), ring: newFakeRing(), member: &fakeMember{left: make(chan struct{}), set: make(chan registry.Info, 1)}, ended: make(chan error, 1)}
-	s, err := New(cfg, Deps{Ring: r.ring, Moves: r.ring, Messages: r.msgs, Join: func(i registry.Info) Member { r.member.info = i; return r.member }})
+	s, err := New(cfg, Deps{Ring: r.ring, Moves: r.ring, Peers: r.ring, Messages: r.msgs, Join: func(i registry.Info) Member { r.member.info = i; return r.member }})
 	if err != nil {
 		t.Fatal(err)
 	}

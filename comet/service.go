@@ -148,12 +148,16 @@ func (v *Service) Close(key string, ret *int) (err error) {
 // itself wins.
 func (v *Service) Migrate(args *peer.MigrateArgs, ret *int) (err error) {
 	defer rpcnet.Recover("CometRPC.Migrate", &err)
+	v.s.called.Store(true)
 	v.s.deps.Ring.Told(*args)
 	return nil
 }
 
-// Ping answers.
-func (v *Service) Ping(_ int, ret *int) error { return nil }
+// Ping answers. Webs ping every comet all the time.
+func (v *Service) Ping(_ int, ret *int) error {
+	v.s.called.Store(true)
+	return nil
+}
 
 // within opens the context of one call.
 func (v *Service) within(budget int64) (context.Context, context.CancelFunc) {

@@ -17,12 +17,13 @@ const (
 	endFillFailed                // messages in between could not be fetched
 	endClosed                    // CometRPC.Close
 	endDrain                     // the comet stops
+	endAlone                     // the comet is cut off from all other daemons
 	reasons                      // how many there are
 )
 
 var reasonNames = [reasons]string{
 	"client", "no_heartbeat", "bad_byte", "queue_full", "stalled", "write_error",
-	"not_owner", "overtaken", "fill_failed", "closed", "drain",
+	"not_owner", "overtaken", "fill_failed", "closed", "drain", "alone",
 }
 
 func (r reason) String() string { return reasonNames[r] }

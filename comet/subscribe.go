@@ -91,6 +91,9 @@ func (s *Server) owns(key string) error {
 	if s.draining.Load() {
 		return fmt.Errorf("%w: draining", ErrNotOwner)
 	}
+	if s.alone.Load() {
+		return fmt.Errorf("%w: nobody is there to say that it is", ErrNotOwner)
+	}
 	if err := s.deps.Ring.Owns(key); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotOwner, err)
 	}

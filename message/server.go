@@ -11,6 +11,7 @@ import (
 	"github.com/golang/glog"
 	"golang.org/x/sync/errgroup"
 
+	"gopush-cluster/internal/peer"
 	"gopush-cluster/internal/registry"
 	"gopush-cluster/internal/rpcnet"
 )
@@ -36,8 +37,9 @@ type Member interface {
 // Deps is what message needs of the cluster.
 type Deps struct {
 	Member Member
-	Trust  *rpcnet.Trust    // who may call; nil: this machine
-	Now    func() time.Time // nil: time.Now
+	View   func() peer.ViewReply // the ring of comets as this daemon sees it; nil: it sees none
+	Trust  *rpcnet.Trust         // who may call; nil: this machine
+	Now    func() time.Time      // nil: time.Now
 }
 
 // Server is one message daemon.
@@ -82,7 +84,7 @@ func New(cfg Config, deps Deps) (_ *Server, err error) {
 	if s.shards, err = openShards(cfg, now); err != nil {
 		return nil, err
 	}
-	s.service = &Service{shards: s.shards, timeout: cfg.RPC.Timeout.D(), now: now}
+	s.service = &Service{shards: s.shards, timeout: cfg.RPC.Timeout.D(), now: now, view: deps.View}
 	s.service.pepper.Store(&pepper)
 	s.rpc = rpcnet.NewServer(rpcnet.ServerOptions{
 		Trust: deps.Trust,

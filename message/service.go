@@ -33,6 +33,7 @@ type Service struct {
 	shards  *shards
 	timeout time.Duration
 	now     func() time.Time
+	view    func() peer.ViewReply // nil: this daemon sees no ring
 	pepper  atomic.Pointer[config.Secret]
 }
 

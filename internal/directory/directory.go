@@ -179,7 +179,7 @@ func (d *Directory) Told(args peer.MigrateArgs) {
 	}
 	glog.Infof("directory: took over a ring that was told, for the registry is away epoch=%d nodes=%d", args.Epoch, len(args.Nodes))
 	d.last = nil
-	d.publish(view.told(args.Epoch, args.Nodes, d.links))
+	d.publish(view.told(args, d.links))
 }
 
 // read takes over what was read from the registry.

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"gopush-cluster/internal/ketama"
+	"gopush-cluster/internal/peer"
 	"gopush-cluster/internal/registry"
 )
 
@@ -65,16 +66,19 @@ func (v *View) read(s registry.Snapshot, links *links) *View {
 	return next
 }
 
-// told returns the view of a ring that somebody told: a node keeps what is
-// known of it, a new one has no address.
-func (v *View) told(epoch int64, weights map[string]int, links *links) *View {
+// told returns the view of a ring that somebody told. A node of which no address
+// is told keeps what is known of it.
+func (v *View) told(args peer.MigrateArgs, links *links) *View {
 	var nodes []registry.Node
-	for _, name := range slices.Sorted(maps.Keys(weights)) {
+	for _, name := range slices.Sorted(maps.Keys(args.Nodes)) {
 		n := v.places[name].node
-		n.Name, n.Weight = name, weights[name]
+		n.Name, n.Weight = name, args.Nodes[name]
+		if rpc := args.Addrs[name]; len(rpc) > 0 && !slices.Equal(rpc, n.Info().RPC) {
+			n.Children = []registry.Child{{Info: registry.Info{RPC: rpc, Weight: n.Weight}}}
+		}
 		nodes = append(nodes, n)
 	}
-	next := v.next(max(epoch, v.Epoch), nodes, links)
+	next := v.next(max(args.Epoch, v.Epoch), nodes, links)
 	next.messages = v.messages
 	return next
 }

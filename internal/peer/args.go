@@ -30,6 +30,9 @@ type (
 	MigrateArgs struct {
 		Nodes map[string]int // node → weight
 		Epoch int64          // ours; 0: an old web's, "read again"
+		// Addrs are ours, too: where the RPC of a node's comet is, host:port, so
+		// that a comet learns that a standby has taken its place.
+		Addrs map[string][]string
 	}
 	// SavePrivateArgs is MessageRPC.SavePrivate: keep Msg under this very mid.
 	SavePrivateArgs struct {
@@ -197,8 +200,9 @@ type (
 	// ViewReply is CometRPC.View and MessageRPC.View (argument: int 0): the ring
 	// as the callee sees it, for a comet that cannot ask ZooKeeper.
 	ViewReply struct {
-		Epoch int64
 		Nodes map[string]int // node → weight
+		Epoch int64
+		Addrs map[string][]string // node → host:port of its comet's RPC
 	}
 	// WeightArgs is CometRPC.Weight: from now on the comet has this weight,
 	// until it is restarted.

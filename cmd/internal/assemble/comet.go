@@ -42,6 +42,7 @@ func newComet(cfg comet.Config, c cluster) (cometUnit, error) {
 	server, err := comet.New(cfg, comet.Deps{
 		Ring:     dir,
 		Moves:    dir,
+		Peers:    dir,
 		Messages: dir.Messages,
 		Trust:    trust,
 		Join: func(i registry.Info) comet.Member {

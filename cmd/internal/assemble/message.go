@@ -36,7 +36,8 @@ func newMessage(cfg message.Config, c cluster) (messageUnit, error) {
 	if err != nil {
 		return messageUnit{}, err
 	}
-	server, err := message.New(cfg, message.Deps{Member: member, Trust: trust})
+	ring := &sight{registry: c}
+	server, err := message.New(cfg, message.Deps{Member: member, View: ring.tell, Trust: trust})
 	if err != nil {
 		return messageUnit{}, err
 	}
@@ -45,5 +46,5 @@ func newMessage(cfg message.Config, c cluster) (messageUnit, error) {
 		return messageUnit{}, err
 	}
 	reload := trusting(trust, func(c message.Config) config.Trust { return c.RPC.Trust }, server.Reload)
-	return messageUnit{unit[message.Config]{[]layer{o.Run, server.Run}, reload}, server}, nil
+	return messageUnit{unit[message.Config]{[]layer{o.Run, ring.run, server.Run}, reload}, server}, nil
 }
