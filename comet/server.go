@@ -3,7 +3,6 @@ package comet
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log"
 	"net"
 	"net/http"
@@ -125,7 +124,7 @@ func New(cfg Config, deps Deps) (_ *Server, err error) {
 		{"rpc", cfg.RPC.Listen, &s.rpcs, &s.info.RPC},
 	} {
 		if *l.into, *l.told, err = l.cfg.Open(l.section); err != nil {
-			return nil, fmt.Errorf("comet: %w", err)
+			return nil, err
 		}
 	}
 	s.info.Weight = cfg.ZooKeeper.Comet.Weight

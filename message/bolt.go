@@ -69,7 +69,7 @@ func openBolt(dir string, keep int, now func() time.Time) (*boltStore, error) {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: boltLockWait, FreelistType: bolt.FreelistMapType})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("message: %s: %w; stop that one, or give this one another storage.path", path, ErrInUse)
+		return nil, fmt.Errorf("%s: %w; stop that one, or give this one another storage.path", path, ErrInUse)
 	case err != nil:
 		return nil, fmt.Errorf("message: open %s: %w", path, err)
 	}

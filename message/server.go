@@ -79,7 +79,7 @@ func New(cfg Config, deps Deps) (_ *Server, err error) {
 		}
 	}()
 	if s.listeners, s.told, err = cfg.RPC.Listen.Open("rpc"); err != nil {
-		return nil, fmt.Errorf("message: %w", err)
+		return nil, err
 	}
 	if s.shards, err = openShards(cfg, now); err != nil {
 		return nil, err

@@ -131,10 +131,10 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		s.ring = func() []Node { return nil }
 	}
 	s.rules.Store(rules)
-	err = errors.Join(
-		s.bind("http", cfg.HTTP.Bind, s.route(public, nil), false),
-		s.bind("admin", cfg.Admin.Bind, s.route(internal, s.guardAdmin), true),
-	)
+	err = s.bind("http", cfg.HTTP.Bind, s.route(public, nil), false)
+	if err == nil {
+		err = s.bind("admin", cfg.Admin.Bind, s.route(internal, s.guardAdmin), true)
+	}
 	if err != nil {
 		for _, p := range s.ports {
 			_ = p.listener.Close() // it has served nobody

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"syscall"
 )
 
 // Bind listens on addrs, which stand under bind in section. After an error
@@ -13,11 +15,28 @@ func Bind(section string, addrs []string) ([]net.Listener, error) {
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			closeAll(listeners)
-			return nil, fmt.Errorf("%s.bind = %q: %w", section, addr, err)
+			return nil, fmt.Errorf("%s.bind = %q: %w", section, addr, explain(err))
 		}
 		listeners = append(listeners, l)
 	}
 	return listeners, nil
+}
+
+// explain adds to why an address cannot be had what to do about it.
+func explain(err error) error {
+	var no syscall.Errno // what net says around it repeats the address
+	if !errors.As(err, &no) {
+		return err
+	}
+	switch no {
+	case syscall.EADDRINUSE:
+		return fmt.Errorf("%w; stop the program that has it (ss -ltnp shows which), or choose another port", no)
+	case syscall.EADDRNOTAVAIL:
+		return fmt.Errorf("%w: it is none of this machine's; choose one that is (ip addr shows them)", no)
+	case syscall.EACCES:
+		return fmt.Errorf("%w; choose a port from 1024 up, or allow it: setcap cap_net_bind_service=+ep on the program", no)
+	}
+	return err
 }
 
 // Open binds l, which stands in section, and returns the listeners with the

@@ -1,9 +1,12 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -50,6 +53,27 @@ func TestOpenThatFailsLeavesNothingOpen(t *testing.T) {
 		t.Fatalf("the first address is still open: %v", err)
 	}
 	again.Close()
+}
+
+// Whoever starts a daemon is told the key, the address once, and what to do.
+func TestBindSaysWhatToDo(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, tt := range []struct {
+		addr, want string
+		is         error
+	}{
+		{taken.Addr().String(), "address already in use; stop the program that has it (ss -ltnp shows which), or choose another port", syscall.EADDRINUSE},
+		{"192.0.2.1:0", "cannot assign requested address: it is none of this machine's; choose one that is (ip addr shows them)", syscall.EADDRNOTAVAIL},
+	} {
+		_, err := Bind("tcp", []string{tt.addr})
+		if want := fmt.Sprintf("tcp.bind = %q: %s", tt.addr, tt.want); !errors.Is(err, tt.is) || err.Error() != want {
+			t.Errorf("Bind =\n%v\nwant\n%s", err, want)
+		}
+	}
 }
 
 func TestDiff(t *testing.T) {

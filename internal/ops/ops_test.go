@@ -147,7 +147,7 @@ func TestNewRefuses(t *testing.T) {
 		want string
 	}{
 		{"beyond loopback", Options{Stat: []string{"0.0.0.0:0"}}, `stat.bind = "0.0.0.0:0": want a loopback address`},
-		{"taken", Options{Stat: []string{"127.0.0.1:0"}, Pprof: []string{taken}}, `pprof.bind = "` + taken + `": listen tcp`},
+		{"taken", Options{Stat: []string{"127.0.0.1:0"}, Pprof: []string{taken}}, `pprof.bind = "` + taken + `": address already in use; stop`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

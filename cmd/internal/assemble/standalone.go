@@ -98,15 +98,15 @@ func Standalone(ctx context.Context, path, data string, reload <-chan struct{}, 
 	// message first: it is the one that finds the data in use.
 	m, err := newMessage(cfg.Message, memory)
 	if err != nil {
-		return err
+		return fmt.Errorf("[message] %w", err)
 	}
 	c, err := newComet(cfg.Comet, memory)
 	if err != nil {
-		return err
+		return fmt.Errorf("[comet] %w", err)
 	}
 	w, err := newWeb(cfg.Web, memory)
 	if err != nil {
-		return err
+		return fmt.Errorf("[web] %w", err)
 	}
 	load := func(path string) (StandaloneConfig, error) { return LoadStandalone(path, data) }
 	apply := func(next StandaloneConfig) (restart []string, err error) {

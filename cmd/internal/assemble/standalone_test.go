@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -166,6 +168,25 @@ func TestStandaloneDataInUse(t *testing.T) {
 	err := Standalone(t.Context(), path, data, nil, func(Addresses) { t.Error("ready on data that is in use") })
 	if !errors.Is(err, message.ErrInUse) || !strings.Contains(err.Error(), data) {
 		t.Fatalf("Standalone = %v, want ErrInUse with the folder", err)
+	}
+}
+
+// Three daemons have ports: the error says whose it is, and says it once.
+func TestStandalonePortTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, tt := range []struct{ table, key string }{{"[message]", "rpc"}, {"[comet]", "tcp"}, {"[web]", "admin"}} {
+		from, to := tt.key+`.bind = ["127.0.0.1:0"]`, fmt.Sprintf("%s.bind = [%q]", tt.key, taken.Addr())
+		head, rest, _ := strings.Cut(anywhere, tt.table)
+		path := writeFile(t, head+tt.table+strings.Replace(rest, from, to, 1))
+		err := Standalone(t.Context(), path, t.TempDir(), nil, func(Addresses) { t.Error("ready without a port") })
+		want := fmt.Sprintf("%s %s.bind = %q: address already in use; stop the program", tt.table, tt.key, taken.Addr())
+		if !errors.Is(err, syscall.EADDRINUSE) || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("Standalone = %v, want %s…", err, want)
+		}
 	}
 }
 
