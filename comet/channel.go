@@ -161,16 +161,32 @@ func (c *channel) pump() {
 		case len(c.sessions) == 0:
 			c.pop(1)
 			p.refuse(peer.OK) // reached everybody: there is nobody
-		case !c.based || c.doubt != nil:
-			return // it waits for the store, within its own time
-		default:
+		case c.based && c.doubt == nil:
 			c.pop(1)
 			c.give(p)
+		case c.storedFirst():
+			c.save() // which tells what p waits for
+		default:
+			return // it waits for the store, within its own time
 		}
 	}
 	if len(c.pushes) == 0 {
 		c.pushes = nil
 	}
+}
+
+// storedFirst puts the pushes that are to be stored before the others, and
+// reports whether there are any. They are all under way at the same time, so
+// that none of their callers can tell.
+func (c *channel) storedFirst() bool {
+	later := func(p *push) int {
+		if p.expireAt > 0 {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(c.pushes, func(a, b *push) int { return later(a) - later(b) })
+	return c.pushes[0].expireAt > 0
 }
 
 // forget drops the pushes whose callers have given up. They may have been saved

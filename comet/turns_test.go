@@ -392,3 +392,27 @@ func TestNothingIsAskedForWhoHasLeft(t *testing.T) {
 		})
 	}
 }
+
+// A push that waits for the base does not hold up one that is to be stored, whose
+// save tells the base.
+func TestStoredPushDoesNotWaitBehindOneThatIsNot(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		gate := make(chan struct{})
+		r.msgs.set(hookOn("read", func() error { <-gate; return nil }), nil)
+		_, sock := r.join("k", nil)
+		start := time.Now()
+		var wg sync.WaitGroup
+		for i := range 2 {
+			wg.Go(func() { r.mustPush("k", fmt.Sprint(i), false) })
+			synctest.Wait()
+		}
+		r.mustPush("k", "2", true)
+		wg.Wait()
+		if d := time.Since(start); d != 0 {
+			t.Errorf("all three took %v", d)
+		}
+		close(gate)
+		time.Sleep(5 * time.Second)
+		wantBodies(t, sock, "2", "0", "1")
+	})
+}
