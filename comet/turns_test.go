@@ -416,3 +416,31 @@ func TestStoredPushDoesNotWaitBehindOneThatIsNot(t *testing.T) {
 		wantBodies(t, sock, "2", "0", "1")
 	})
 }
+
+// A base that came while a save was under way says nothing; where that save then
+// fails, it has to be asked for again.
+func TestBaseIsAskedForAgainAfterASaveThatFails(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		read, save := make(chan struct{}), make(chan struct{})
+		r.msgs.set(func(op string) error {
+			if op == "read" {
+				<-read
+				return nil
+			}
+			<-save
+			return errDown
+		}, nil)
+		_, sock := r.join("k", nil)
+		var wg sync.WaitGroup
+		wg.Go(func() { r.push("k", "1", true) })
+		synctest.Wait()
+		close(read)
+		synctest.Wait()
+		close(save)
+		wg.Wait()
+		synctest.Wait()
+		r.mustPush("k", "2", false)
+		time.Sleep(2 * time.Second)
+		wantBodies(t, sock, "2")
+	})
+}
