@@ -21,13 +21,35 @@ type fakeCluster struct {
 	place func(key string) string // key → node; nil: all keys are node1's
 	nodes map[string]registry.Node
 	ready error
-	comet *fakeComet // serves every node
+	read  chan struct{} // closed when the ring has been read; nil: long ago
+	comet *fakeComet    // serves every node
+}
+
+var errUnread = errors.New("fake: not read yet")
+
+func (f *fakeCluster) Await(ctx context.Context) error {
+	if f.read == nil {
+		return nil
+	}
+	select {
+	case <-f.read:
+		return nil
+	case <-ctx.Done():
+		return errUnread
+	}
 }
 
 func (f *fakeCluster) Lookup(key string) (registry.Node, bool) {
 	name := "node1"
 	if f.place != nil {
 		name = f.place(key)
+	}
+	if f.read != nil {
+		select {
+		case <-f.read:
+		default:
+			return registry.Node{}, false
+		}
 	}
 	n, ok := f.nodes[name]
 	return n, ok

@@ -1,10 +1,13 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"gopush-cluster/internal/mid"
+	"gopush-cluster/internal/registry"
 )
 
 // The protocols that a client asks an address for.
@@ -12,6 +15,23 @@ const (
 	protoWebSocket = "1"
 	protoTCP       = "2"
 )
+
+// ringTime is how long who asks for an address, or for the ring, waits for a
+// web that has just started and has not read the ring.
+const ringTime = time.Second
+
+// owner returns the node that key lives on. While the ring was never read it
+// waits until ctx ends, for errNoComet sends the caller to comets that are fine.
+func (s *Server) owner(ctx context.Context, key string) (registry.Node, error) {
+	if err := s.dir.Await(ctx); err != nil {
+		return registry.Node{}, fmt.Errorf("web: no ring: %w", err)
+	}
+	node, ok := s.dir.Lookup(key)
+	if !ok {
+		return registry.Node{}, errNoComet
+	}
+	return node, nil
+}
 
 // addresses returns where the key's comet takes clients of the protocol asked
 // for: as it advertised them, host:port each, never none.
@@ -24,9 +44,11 @@ func (s *Server) addresses(q *request) ([]string, error) {
 	if proto != protoWebSocket && proto != protoTCP {
 		return nil, fmt.Errorf("%w: %s: want 1 (WebSocket) or 2 (TCP)", errParam, q.names.proto)
 	}
-	node, ok := s.dir.Lookup(key)
-	if !ok {
-		return nil, errNoComet
+	ctx, cancel := context.WithTimeout(q.Context(), ringTime)
+	defer cancel()
+	node, err := s.owner(ctx, key)
+	if err != nil {
+		return nil, err
 	}
 	addrs := node.Info().TCP
 	if proto == protoWebSocket {

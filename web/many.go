@@ -46,11 +46,15 @@ func splitKeys(list string) ([]string, error) {
 	return keys, nil
 }
 
+// timeFor is what a push to so many keys may take.
+func timeFor(keys int) time.Duration {
+	return pushTime - answerTime + time.Duration(max(0, keys-chunk))*keyTime
+}
+
 // deliverMany pushes m to keys, which differ, and returns those that failed in
 // their order.
 func (s *Server) deliverMany(ctx context.Context, m message, keys []string) (failed []string) {
-	extra := time.Duration(max(0, len(keys)-chunk)) * keyTime
-	ctx, cancel := context.WithTimeout(ctx, pushTime-answerTime+extra)
+	ctx, cancel := context.WithTimeout(ctx, timeFor(len(keys)))
 	defer cancel()
 
 	all := make([]*target, len(keys))

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -21,7 +22,12 @@ type Node struct {
 }
 
 // nodes answers /1/admin/nodes: the ring as this web knows it.
-func (s *Server) nodes(*request) ([]byte, error) {
+func (s *Server) nodes(q *request) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(q.Context(), ringTime)
+	defer cancel()
+	if err := s.dir.Await(ctx); err != nil {
+		return nil, fmt.Errorf("web: no ring: %w", err)
+	}
 	nodes := s.ring()
 	if nodes == nil {
 		nodes = []Node{}

@@ -47,6 +47,11 @@ func (s *Server) drainNode(q *request) ([]byte, error) {
 // cometOf returns the comet that serves the node which q names.
 func (s *Server) cometOf(q *request) (comet *peer.Comet, node string, err error) {
 	node = q.query.Get("node")
+	ctx, cancel := context.WithTimeout(q.Context(), ringTime)
+	defer cancel()
+	if err := s.dir.Await(ctx); err != nil {
+		return nil, node, fmt.Errorf("web: no ring: %w", err)
+	}
 	comet, ok := s.dir.Node(node)
 	if !ok {
 		return nil, node, fmt.Errorf("%w: node = %q: want the name of a node of the ring (/1/admin/nodes)", errParam, node)

@@ -47,12 +47,14 @@ func (s *Server) pushPrivate(q *request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := s.dir.Lookup(key); !ok {
-		return nil, errNoComet
-	}
 	// Without the caller's end: a push that was begun is finished.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(q.Context()), timeFor(1))
+	defer cancel()
+	if _, err := s.owner(ctx, key); err != nil {
+		return nil, err
+	}
 	t := newTarget(key)
-	s.deliver(context.WithoutCancel(q.Context()), m, []*target{t})
+	s.deliver(ctx, m, []*target{t})
 	return nil, outcome(t.code.Err())
 }
 
@@ -72,10 +74,12 @@ func (s *Server) pushPrivates(q *request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := s.dir.Lookup(keys[0]); !ok {
-		return nil, errNoComet
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(q.Context()), timeFor(len(keys)))
+	defer cancel()
+	if _, err := s.owner(ctx, keys[0]); err != nil {
+		return nil, err
 	}
-	failed := s.deliverMany(context.WithoutCancel(q.Context()), m, keys)
+	failed := s.deliverMany(ctx, m, keys)
 	if len(failed) == 0 {
 		return nil, nil
 	}

@@ -27,6 +27,9 @@ var ErrStarted = errors.New("web: already started")
 
 // Directory knows which comet holds a key.
 type Directory interface {
+	// Await waits until the ring has been read once. The error says that it was
+	// not when ctx ended.
+	Await(ctx context.Context) error
 	// Lookup returns the ring's node for key, false when the ring is empty.
 	Lookup(key string) (registry.Node, bool)
 	// Comet returns a client of the comet that serves key. An error means that

@@ -86,11 +86,11 @@ func (s *Server) tokenAdd(q *request) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if _, ok := s.dir.Lookup(key); !ok {
-		return nil, errNoComet
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(q.Context()), pushTime-answerTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(q.Context()), timeFor(1))
 	defer cancel()
+	if _, err := s.owner(ctx, key); err != nil {
+		return nil, err
+	}
 	err = s.tokenToComet(ctx, key, token, expire)
 	if errors.Is(err, errUnreachable) {
 		err = s.stored.TokenAdd(ctx, peer.TokenArgs{Key: key, Token: token, Expire: expire})

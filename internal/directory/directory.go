@@ -209,13 +209,41 @@ func (d *Directory) publish(v *View) {
 	glog.Infof("directory: the cluster changed epoch=%d ring=%v messages=%d", v.Epoch, v.weights, len(v.messages))
 }
 
+// ErrUnread means that nothing is known of the cluster: an empty ring is then no
+// ring without comets, but none that was read.
+var ErrUnread = errors.New("directory: ZooKeeper was not read yet")
+
+// known returns nil once something is known of the cluster.
+func (d *Directory) known() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.last == nil && d.View().Epoch == 0 {
+		return ErrUnread
+	}
+	return nil
+}
+
+// Await waits until something is known of the cluster, and returns ErrUnread if
+// ctx ends first.
+func (d *Directory) Await(ctx context.Context) error {
+	for {
+		changed := d.Changed()
+		err := d.known()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
 // Ready returns nil when the cluster is known and a message daemon answers.
 func (d *Directory) Ready() error {
-	d.mu.Lock()
-	known := d.last != nil || d.View().Epoch != 0
-	d.mu.Unlock()
-	if !known {
-		return errors.New("directory: the registry was not read yet")
+	if err := d.known(); err != nil {
+		return err
 	}
 	messages := d.View().messages
 	for _, m := range messages {

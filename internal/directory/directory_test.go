@@ -217,10 +217,20 @@ func TestReady(t *testing.T) {
 	if d.Ready() == nil {
 		t.Error("ready before the registry was read")
 	}
+	late, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := d.Await(late); !errors.Is(err, ErrUnread) {
+		t.Errorf("Await before the registry was read = %v, want ErrUnread", err)
+	}
+	waited := make(chan error, 1)
+	go func() { waited <- d.Await(t.Context()) }()
 	m := newMessage(t)
 	reg.states <- messages(testenv.FreeAddr(t))
 	if d.Ready() == nil {
 		t.Error("ready without a message daemon that answers")
+	}
+	if err := <-waited; err != nil {
+		t.Errorf("Await = %v, want nil: the registry was read", err)
 	}
 	reg.states <- messages(m.addr)
 	until(t, "ready", func() bool { return d.Ready() == nil })
