@@ -163,6 +163,7 @@ func (c Config) Validate() error {
 	c.Log.Validate(&p)
 	c.Stat.Validate("stat", &p)
 	c.Pprof.Validate("pprof", &p)
+	p.Apart(c)
 	return p.Err()
 }
 

@@ -142,6 +142,7 @@ func (c Config) Validate() error {
 	}
 	c.Stat.Validate("stat", &p)
 	c.Pprof.Validate("pprof", &p)
+	p.Apart(c)
 	c.Log.Validate(&p)
 	c.ZooKeeper.Validate(&p)
 	p.ZNode("zookeeper.comet.path", c.ZooKeeper.Comet.Path)

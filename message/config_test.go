@@ -119,6 +119,7 @@ func TestConfigProblems(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
 		{"unknown key", "[redis]\nidel = 3", "did you mean redis.idle?"},
 		{"unknown shard key", "[redis.sauce]\n\"node1:1\" = \"tcp@localhost:6379\"", "redis.sauce"},
+		{"one port twice", "stat.bind = [\"127.0.0.1:9989\"]", `stat.bind = "127.0.0.1:9989": the same port as rpc.bind = "localhost:9989"`},
 		{"no port", "rpc.bind = [\"localhost\"]", "rpc.bind"},
 		{"weight", "node.weight = 0", "node.weight = 0: want 1..100"},
 		{"type", "[storage]\ntype = \"mongo\"", "storage.type"},

@@ -116,6 +116,7 @@ func (c Config) Validate() error {
 	c.Admin.Trust.Validate("admin", c.Admin.Bind, &p)
 	c.Stat.Validate("stat", &p)
 	c.Pprof.Validate("pprof", &p)
+	p.Apart(c)
 	c.RPC.Calls.Validate("rpc", &p)
 	c.RPC.Trust.Validate("rpc", nil, &p)
 	c.Token.Validate("token", nil, &p)

@@ -98,6 +98,7 @@ func TestConfigProblems(t *testing.T) {
 		{"no such rpc secret", func(c *Config) { c.RPC.SecretFile = "/nowhere" }, "rpc.secret_file /nowhere"},
 		{"network", func(c *Config) { c.Token.Allow = []string{"10.0.0.0/33"} }, "token.allow 10.0.0.0/33"},
 		{"address", func(c *Config) { c.HTTP.Bind = []string{"http://localhost"} }, "http.bind http://localhost"},
+		{"one port twice", func(c *Config) { c.HTTP.Bind, c.Admin.Bind = []string{"localhost:8090"}, []string{"localhost:8090"} }, "http.bind admin.bind"},
 		{"statistics for everybody", func(c *Config) { c.Stat.Bind = []string{":8192"} }, "stat.bind"},
 		{"durations", func(c *Config) { c.RPC.Ping, c.Drain.Timeout = 1, 0 }, "rpc.ping drain.timeout"},
 		{"dead comets", func(c *Config) { c.Reap = Reap{} }, "reap.grace reap.window reap.failures reap.interval"},

@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"reflect"
+	"strings"
 	"syscall"
 )
 
@@ -20,6 +23,59 @@ func Bind(section string, addrs []string) ([]net.Listener, error) {
 		listeners = append(listeners, l)
 	}
 	return listeners, nil
+}
+
+// Apart wants no two bind keys of config, a struct such as a daemon's Config,
+// to name one port: the second could not be had. Port 0 is a new one each time.
+func (p *Problems) Apart(config any) {
+	type named struct{ key, addr string }
+	var seen []named
+	values := reflect.ValueOf(config)
+	for _, key := range Keys(config) {
+		if !strings.HasSuffix(key, ".bind") {
+			continue
+		}
+		var here []named
+		for _, addr := range field(values, key).Interface().([]string) {
+			for _, s := range seen {
+				if collide(s.addr, addr) {
+					p.Addf("%s = %q: the same port as %s = %q; choose another", key, addr, s.key, s.addr)
+				}
+			}
+			here = append(here, named{key, addr})
+		}
+		seen = append(seen, here...)
+	}
+}
+
+// collide reports whether a socket bound to a keeps one from being bound to b.
+// Names other than localhost are not looked up.
+func collide(a, b string) bool {
+	if port := portOf(a); port == "" || port == "0" || port != portOf(b) {
+		return false
+	}
+	x, y := bindHost(a), bindHost(b)
+	if x == y {
+		return true
+	}
+	v4 := func(host string) bool { ip, err := netip.ParseAddr(host); return err == nil && ip.Is4() }
+	covers := func(all, one string) bool {
+		return all == "::" || all == "0.0.0.0" && v4(one)
+	}
+	return covers(x, y) || covers(y, x)
+}
+
+// bindHost returns the host of addr as net.Listen takes it: both families where
+// none is given, and of localhost the IPv4 address.
+func bindHost(addr string) string {
+	switch host := strings.ToLower(hostOf(addr)); host {
+	case "":
+		return "::"
+	case "localhost":
+		return "127.0.0.1"
+	default:
+		return host
+	}
 }
 
 // explain adds to why an address cannot be had what to do about it.

@@ -131,6 +131,11 @@ func TestLoadErrors(t *testing.T) {
 		{"unknown key", `rpc.bnd = []`, []string{"rpc.bnd: unknown key; did you mean rpc.bind?"}},
 		{"unknown key in a table", "[channel]\nmsgbuff = 1", []string{"channel.msgbuff: unknown key; did you mean channel.msgbuf?"}},
 		{"key out of its table", `weight = 1`, []string{"weight: unknown key; did you mean zookeeper.comet.weight?"}},
+		{"a table that only another kind of daemon has", "zookeeper.migrate.path = \"/m\"", []string{"zookeeper.migrate: unknown key; remove it"}},
+		{"one key too many in a table", "[zookeeper.message]\nnode = \"n\"", []string{"zookeeper.message.node: unknown key; remove it"}},
+		{"a key in a table that is known without", "[room]\nquota = 1\nrate = 0.5", []string{
+			"room.quota: unknown key; remove it", "room.rate: unknown key; did you mean rate?"}},
+		{"swapped letters", "[channel]\nauht = true", []string{"channel.auht: unknown key; did you mean channel.auth?"}},
 		{"nothing near", `quota = 1`, []string{"quota: unknown key; remove it"}},
 		{"unknown table once", "[quotas]\na = 1\nb = 2", []string{"quotas: unknown key; remove it"}},
 		{"case counts", "Rate = 0.5", []string{"Rate: unknown key; did you mean rate?"}},
@@ -282,6 +287,42 @@ func TestProblemsComeOutTogether(t *testing.T) {
 	}
 	if err := defaults().Validate(); err != nil {
 		t.Errorf("the defaults: %v", err)
+	}
+}
+
+func TestApart(t *testing.T) {
+	bind := func(rpc, stat string) sample {
+		s := defaults()
+		s.RPC.Bind, s.Stat.Bind = []string{rpc}, []string{stat}
+		return s
+	}
+	const twice = `stat.bind = %q: the same port as rpc.bind = %q; choose another`
+	for _, tt := range []struct {
+		rpc, stat string
+		together  bool
+	}{
+		{"localhost:1", "localhost:2", false},
+		{"localhost:1", "localhost:1", true},
+		{"localhost:1", "127.0.0.1:1", true},
+		{"LocalHost:1", "localhost:1", true},
+		{"127.0.0.1:1", "127.0.0.2:1", false},
+		{"127.0.0.1:0", "127.0.0.1:0", false},
+		{"0.0.0.0:1", "localhost:1", true},
+		{":1", "[::1]:1", true},
+		{"[::]:1", "127.0.0.1:1", true},
+		{"0.0.0.0:1", "[::1]:1", false},
+		{"[::1]:1", "localhost:1", false},
+		{"push.example.com:1", "localhost:1", false},
+		{"nonsense", "nonsense", false}, // said elsewhere
+	} {
+		var p Problems
+		p.Apart(bind(tt.rpc, tt.stat))
+		switch want := fmt.Sprintf("configuration: "+twice, tt.stat, tt.rpc); {
+		case !tt.together && p.Err() != nil:
+			t.Errorf("%s and %s: %v, want no problem", tt.rpc, tt.stat, p.Err())
+		case tt.together && (p.Err() == nil || p.Err().Error() != want):
+			t.Errorf("%s and %s: %v, want %s", tt.rpc, tt.stat, p.Err(), want)
+		}
 	}
 }
 

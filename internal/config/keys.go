@@ -4,6 +4,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/BurntSushi/toml"
 )
@@ -58,26 +59,40 @@ func Keys(config any) []string {
 	return leaves
 }
 
+// field returns the value of key, one of Keys, in a struct.
+func field(in reflect.Value, key string) reflect.Value {
+	for name := range strings.SplitSeq(key, ".") {
+		in = in.FieldByIndex(fieldsOf(in.Type())[name])
+	}
+	return in
+}
+
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// nearest returns the known key that key was most likely meant to be: at most
-// a third of it is mistyped, or it is the last part of exactly one. It returns
-// "" if there is none.
-func nearest(key string, known []string) string {
-	if len(key) > 128 { // no typing error, and too long to compare
+// nearest returns the known key that key was most likely meant to be: one in
+// the same table of which a third of the letters is mistyped at most, rounded up
+// (two that are swapped are two), or the only one whose last part it is. It returns "" if there is none.
+func nearest(key toml.Key, known []string) string {
+	table, name := "", key[len(key)-1]
+	if len(key) > 1 {
+		table = key[:len(key)-1].String() + "."
+	}
+	if len(name) > 128 { // no typing error, and too long to compare
 		return ""
 	}
-	best, distance := "", len(key)/3+1
+	best, distance := "", (len(name)+2)/3+1
 	for _, k := range known {
-		if d := editDistance(key, k); d < distance {
-			best, distance = k, d
+		if rest, ok := strings.CutPrefix(k, table); ok {
+			if d := editDistance(name, rest); d < distance {
+				best, distance = k, d
+			}
 		}
 	}
 	if best != "" {
 		return best
 	}
 	for _, k := range known {
-		if len(k) > len(key) && k[len(k)-len(key)-1:] == "."+key {
+		if strings.HasSuffix(k, "."+key.String()) {
 			if best != "" {
 				return ""
 			}

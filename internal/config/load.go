@@ -76,19 +76,33 @@ func (l *loader) table(at toml.Key, table map[string]any, into reflect.Value) {
 		key := append(slices.Clip(at), name)
 		index, ok := fields[name]
 		if !ok {
-			l.unknown(key)
+			l.unknown(key, table[name])
 			continue
 		}
 		l.value(key, table[name], into.FieldByIndex(index))
 	}
 }
 
-func (l *loader) unknown(key toml.Key) {
-	if near := nearest(key.String(), l.known); near != "" {
+// unknown notes a key that no file of this kind has. Of a table of such keys
+// those come out alone that are known without it: channel.auth is web's auth.
+func (l *loader) unknown(key toml.Key, v any) {
+	if near := nearest(key, l.known); near != "" {
 		l.problems.Addf("%s: unknown key; did you mean %s?", key, near)
 		return
 	}
-	l.problems.Addf("%s: unknown key; remove it", key)
+	table, _ := v.(map[string]any)
+	elsewhere := func(name string) bool { return slices.Contains(l.known, name) }
+	if !slices.ContainsFunc(sortedKeys(table), elsewhere) {
+		l.problems.Addf("%s: unknown key; remove it", key)
+		return
+	}
+	for _, name := range sortedKeys(table) {
+		if at := append(slices.Clip(key), name); elsewhere(name) {
+			l.problems.Addf("%s: unknown key; did you mean %s?", at, name)
+		} else {
+			l.problems.Addf("%s: unknown key; remove it", at)
+		}
+	}
 }
 
 // value sets into to v, or notes that v is of the wrong type.

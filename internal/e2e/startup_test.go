@@ -51,6 +51,7 @@ func TestBadConfiguration(t *testing.T) {
 		{"weight over its range", "comet", settings{"zookeeper.comet.weight": 101}, []string{"zookeeper.comet.weight = 101", "100"}},
 		{"no duration", "comet", settings{"zookeeper.timeout": "soon"}, []string{"timeout"}},
 		{"no address", "comet", settings{"rpc.bind": []string{"nonsense"}}, []string{"rpc.bind", "nonsense"}},
+		{"one port twice", "comet", settings{"tcp.bind": []string{"localhost:6970"}, "rpc.bind": []string{"localhost:6970"}}, []string{"tcp.bind", "rpc.bind", "localhost:6970"}},
 		{"two at once", "comet", settings{"channel.msgbuf": 0, "channel.maxsubscriber": 0}, []string{"channel.msgbuf", "channel.maxsubscriber"}},
 		{"rpc beyond loopback without a secret", "comet", settings{"rpc.bind": []string{"192.0.2.1:6970"}}, []string{"rpc.bind", "rpc.secret_file"}},
 		{"stat beyond loopback", "comet", settings{"pprof.bind": []string{"192.0.2.1:6971"}}, []string{"pprof.bind"}},
