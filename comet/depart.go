@@ -31,6 +31,24 @@ func (s *Server) depart(ctx context.Context) {
 	}
 }
 
+// noticeTime is how long others may take to hear that this comet has left.
+const noticeTime = 500 * time.Millisecond
+
+// giveNotice gives the others the time to hear that this comet has left the ring:
+// whom it sends away too soon would be led back here. Meanwhile a client that
+// comes is told to ask again.
+func (s *Server) giveNotice(ctx context.Context) {
+	if !s.draining.Load() || s.stats.open() == 0 {
+		return
+	}
+	t := time.NewTimer(noticeTime)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
 // departed counts drain.keep from the moment when everybody is gone, which may
 // have taken longer than it.
 func (s *Server) departed(ctx context.Context) {

@@ -10,6 +10,7 @@ import (
 
 	"gopush-cluster/internal/config"
 	"gopush-cluster/internal/peer"
+	"gopush-cluster/internal/wire"
 )
 
 // A comet that will be back serves who is still connected, and counts the time
@@ -79,6 +80,58 @@ func TestDrainWithoutRegistry(t *testing.T) {
 				defer cancel()
 				if err := r.drain(ctx, func() {}, &http.Server{}); err != nil {
 					t.Errorf("drain: %v, want nil", err)
+				}
+			})
+		})
+	}
+}
+
+// Others have a moment to hear that the comet has left before its clients ask
+// them where to go; who comes meanwhile is told to ask again.
+func TestDrainGivesNotice(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		clients int
+		notice  bool
+	}{
+		{"with clients", 1, true},
+		{"without", 0, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, nil, func(t *testing.T, r *rig) {
+				member := &fakeMember{left: make(chan struct{})}
+				r.member = member
+				var sessions []*session
+				for range tt.clients {
+					s, sock := r.live("k")
+					sessions = append(sessions, s)
+					time.AfterFunc(2*time.Second, func() { sock.Close() })
+				}
+				began := time.Now()
+				done := make(chan error, 1)
+				go func() { done <- r.drain(t.Context(), func() {}, &http.Server{}) }()
+				<-member.left
+				synctest.Wait()
+				for _, s := range sessions {
+					if s.ended() {
+						t.Error("a client was sent away before others could know")
+					}
+					if _, err := r.subscribe(newFakeSocket(), wire.Sub{Key: "k", Heartbeat: time.Minute, Mid: -1, Pmid: -1}, false); !errors.Is(err, ErrNotOwner) {
+						t.Errorf("a client that comes now: %v, want ErrNotOwner", err)
+					}
+				}
+				time.Sleep(time.Second)
+				synctest.Wait()
+				for _, s := range sessions {
+					if !s.ended() || s.reason() != endDrain {
+						t.Errorf("ended=%v reason=%v after a second", s.ended(), s.reason())
+					}
+				}
+				if err := <-done; err != nil {
+					t.Errorf("drain: %v", err)
+				}
+				if took := time.Since(began); !tt.notice && took > time.Second {
+					t.Errorf("took %v with nobody to wait for", took)
 				}
 			})
 		})

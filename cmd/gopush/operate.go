@@ -61,7 +61,7 @@ func newDrain(a *app) *cobra.Command {
 		Long: `drain makes the comet of NODE leave the ring, send its clients elsewhere at the
 pace of migrate.rate, and end, like SIGTERM. Its keys go to a standby, if there is
 one, or to the other comets: drain.keep does not count. A comet that its supervisor
-starts again comes back.`,
+starts again comes back. The comet of gopush standalone takes the others with it.`,
 		Example: `  gopush drain node1`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
