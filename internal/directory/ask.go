@@ -19,19 +19,12 @@ func (d *Directory) Connected() bool { return d.registry.Connected() }
 // Tell returns the ring as it is seen here.
 func (d *Directory) Tell() peer.ViewReply {
 	v := d.View()
-	return Tell(v.Epoch, v.Nodes)
+	return Tell(registry.Snapshot{Epoch: v.Epoch, Comets: v.Nodes})
 }
 
-// Tell returns a ring of these nodes in the form in which it is told.
-func Tell(epoch int64, nodes []registry.Node) peer.ViewReply {
-	told := peer.ViewReply{Epoch: epoch, Nodes: make(map[string]int, len(nodes)), Addrs: make(map[string][]string, len(nodes))}
-	for _, n := range nodes {
-		told.Nodes[n.Name] = n.Weight
-		if rpc := n.Info().RPC; len(rpc) > 0 {
-			told.Addrs[n.Name] = rpc
-		}
-	}
-	return told
+// Tell returns the ring of s in the form in which it is told.
+func Tell(s registry.Snapshot) peer.ViewReply {
+	return peer.ViewReply{Nodes: s.Weights(), Epoch: s.Epoch, Addrs: s.Addrs()}
 }
 
 // Ask asks every message daemon and every other comet for its ring, and takes

@@ -70,6 +70,17 @@ func (s Snapshot) Weights() map[string]int {
 	return w
 }
 
+// Addrs returns node → where the RPC of its comet is, as far as that is known.
+func (s Snapshot) Addrs() map[string][]string {
+	a := make(map[string][]string, len(s.Comets))
+	for _, n := range s.Comets {
+		if rpc := n.Info().RPC; len(rpc) > 0 {
+			a[n.Name] = rpc
+		}
+	}
+	return a
+}
+
 // Node returns the node of that name.
 func (s Snapshot) Node(name string) (Node, bool) {
 	i, ok := slices.BinarySearchFunc(s.Comets, name, func(n Node, name string) int {

@@ -23,7 +23,7 @@ func (s *sight) run(ctx context.Context) error {
 // tell returns the ring as it was last read.
 func (s *sight) tell() peer.ViewReply {
 	if n := s.last.Load(); n != nil {
-		return directory.Tell(n.Epoch, n.Comets)
+		return directory.Tell(*n)
 	}
 	return peer.ViewReply{}
 }
