@@ -22,7 +22,7 @@ func (a *app) client() (*client.Client, error) {
 	}
 	c, err := client.New(o)
 	if err != nil {
-		return nil, usagef("--web or --admin: %w", err)
+		return nil, &usageError{err}
 	}
 	return c, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,7 +95,7 @@ func TestCommands(t *testing.T) {
 		},
 		{
 			name: "push to an empty key", args: "push a,,b 1",
-			want: result{2, "", "gopush: one of the keys is empty\n"},
+			want: result{2, "", "gopush: KEY: want 1 to 255 bytes, got 0\n"},
 		},
 		{
 			name: "push for half a second", args: "push a 1 --expire 500ms",
@@ -102,7 +103,7 @@ func TestCommands(t *testing.T) {
 		},
 		{
 			name: "push without a message", args: "push a",
-			want: result{2, "", "gopush: requires at least 2 arg(s), only received 1\n" +
+			want: result{2, "", "gopush: want KEY[,KEY...] MESSAGE...; got 1\n" +
 				"Usage: gopush push KEY[,KEY...] MESSAGE... [flags]\nSee also: gopush push --help\n"},
 		},
 		{
@@ -240,7 +241,7 @@ func TestCommands(t *testing.T) {
 		},
 		{
 			name: "an unknown format", args: "nodes -o yaml",
-			want: result{2, "", "gopush: invalid argument \"yaml\" for \"-o, --output\" flag: want text or json\n" +
+			want: result{2, "", "gopush: --output = \"yaml\": want text|json\n" +
 				"Usage: gopush nodes [flags]\nSee also: gopush nodes --help\n"},
 		},
 	}
@@ -255,6 +256,41 @@ func TestCommands(t *testing.T) {
 				t.Errorf("web was asked (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// What no cluster can answer is refused here, by name.
+func TestWrongUse(t *testing.T) {
+	long := strings.Repeat("k", 256)
+	for _, tt := range []struct {
+		args []string
+		want string // first line
+	}{
+		{[]string{"sub", "alice", "--web", "localhost:8090"}, `--web = "localhost:8090": want a URL, such as http://localhost:8090`},
+		{[]string{"sub", "alice", "--web", ""}, `--web = "": want a URL, such as http://localhost:8090`},
+		{[]string{"nodes", "--admin", "localhost:8091"}, `--admin = "localhost:8091": want a URL, such as http://localhost:8091`},
+		{[]string{"sub", "alice", "--timeout", "0"}, "--timeout = 0s: want a time above 0, such as 5s"},
+		{[]string{"nodes", "--timeout", "-1s"}, "--timeout = -1s: want a time above 0, such as 5s"},
+		{[]string{"nodes", "--timeout", "5"}, `--timeout = "5": want a time with its unit, such as 30s or 24h`},
+		{[]string{"sub", "alice", "-n", "x"}, `--count = "x": want a whole number`},
+		{[]string{"sub"}, "want KEY; got none"},
+		{[]string{"offline", "a", "b"}, "want KEY; got 2"},
+		{[]string{"weight", "node1"}, "want NODE WEIGHT; got 1"},
+		{[]string{"token", "add", "alice"}, "want KEY TOKEN; got 1"},
+		{[]string{"token", "add", "alice", ""}, "TOKEN: want 1 to 2048 bytes, got 0"},
+		{[]string{"token", "add", "", "T"}, "KEY: want 1 to 255 bytes, got 0"},
+		{[]string{"token", "add", long, "T"}, "KEY: want 1 to 255 bytes, got 256"},
+		{[]string{"sub", long}, "KEY: want 1 to 255 bytes, got 256"},
+		{[]string{"offline", long}, "KEY: want 1 to 255 bytes, got 256"},
+		{[]string{"push", "a," + long, "1"}, "KEY: want 1 to 255 bytes, got 256"},
+	} {
+		var out, errOut bytes.Buffer
+		a := &app{out: &out, errOut: &errOut, stateDir: t.TempDir()}
+		code := a.run(t.Context(), tt.args)
+		line, _, _ := strings.Cut(errOut.String(), "\n")
+		if code != 2 || out.Len() > 0 || line != "gopush: "+tt.want {
+			t.Errorf("gopush %q = %d %q %q, want 2 and %q", tt.args, code, out.String(), line, tt.want)
+		}
 	}
 }
 

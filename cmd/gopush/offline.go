@@ -19,9 +19,12 @@ func newOffline(a *app) *cobra.Command {
 		Short: "Show what is stored for a key",
 		Long: `offline shows the messages that are stored for KEY, oldest first. Looking at them
 changes nothing: they stay until they expire or newer ones push them out.`,
-		Args: cobra.ExactArgs(1),
+		Args: exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			key := args[0]
+			if err := checkKey(key); err != nil {
+				return err
+			}
 			var stored []client.Message
 			err := a.ask(c.Context(), func(ctx context.Context, c *client.Client) (err error) {
 				stored, err = c.Messages(ctx, key, 0, token)

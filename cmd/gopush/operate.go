@@ -26,7 +26,7 @@ restarted; then the one of its file (zookeeper.comet.weight) counts again. The r
 follows, and clients whose keys move are sent to their new comet, at the pace of
 migrate.rate.`,
 		Example: `  gopush weight node1 3`,
-		Args:    cobra.ExactArgs(2),
+		Args:    exactly(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			node := args[0]
 			weight, err := strconv.Atoi(args[1])
@@ -63,7 +63,7 @@ pace of migrate.rate, and end, like SIGTERM. Its keys go to a standby, if there 
 one, or to the other comets: drain.keep does not count. A comet that its supervisor
 starts again comes back. The comet of gopush standalone takes the others with it.`,
 		Example: `  gopush drain node1`,
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			node := args[0]
 			err := a.operate(c.Context(), node, func(ctx context.Context, c *client.Client) error { return c.Drain(ctx, node) })

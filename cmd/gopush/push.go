@@ -26,7 +26,7 @@ says "stored" only when the message is. Several keys are separated by commas;
   gopush push --text alice 'hello world'
   gopush push alice,bob '"for both"'
   cat messages.jsonl | gopush push alice -`,
-		Args: cobra.MinimumNArgs(2),
+		Args: atLeast(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			return p.run(c.Context(), strings.Split(args[0], ","), args[1:])
 		},
@@ -49,8 +49,10 @@ type pushed struct {
 }
 
 func (p *push) run(ctx context.Context, keys, args []string) error {
-	if slices.Contains(keys, "") {
-		return usagef("one of the keys is empty")
+	for _, key := range keys {
+		if err := checkKey(key); err != nil {
+			return err
+		}
 	}
 	if p.expire < 0 || p.expire%time.Second != 0 {
 		return usagef("--expire = %s: want whole seconds, 0 or more", p.expire)

@@ -38,11 +38,12 @@ subscribe like a client, push like a back-end, look inside.
 In one terminal:   gopush standalone
 In another:        gopush sub alice
 In a third:        gopush push alice '{"hello":"world"}'`,
-		Version:       version.String(),
-		SilenceErrors: true, // run prints them
-		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version:           version.String(),
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.check() },
+		SilenceErrors:     true, // run prints them
+		SilenceUsage:      true,
+		Args:              cobra.NoArgs,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(a.in)
 	root.SetOut(a.out)
@@ -66,7 +67,7 @@ In a third:        gopush push alice '{"hello":"world"}'`,
 // markUsage makes the errors with which cobra refuses a command line usage
 // errors, for every command below c.
 func markUsage(c *cobra.Command) {
-	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return wrongUse(c, err) })
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return wrongUse(c, wrongFlag(err)) })
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error { return wrongUse(c, check(c, args)) }
 	}

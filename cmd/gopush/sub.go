@@ -26,7 +26,7 @@ is stored. Ctrl-C ends it.`,
 		Example: `  gopush sub alice
   gopush sub alice -o json -n 1
   gopush sub alice --mid 0        # all that is stored`,
-		Args: cobra.ExactArgs(1),
+		Args: exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			s.fromMid = c.Flags().Changed("mid")
 			return s.run(c.Context(), args[0])
@@ -54,6 +54,9 @@ type sub struct {
 var errEnough = errors.New("as many messages as were asked for")
 
 func (s *sub) run(ctx context.Context, key string) error {
+	if err := checkKey(key); err != nil {
+		return err
+	}
 	if s.mid < 0 || s.count < 0 {
 		return usagef("--mid and --count: want 0 or more")
 	}

@@ -21,6 +21,9 @@ func newToken(a *app) *cobra.Command {
 	return c
 }
 
+// maxToken is what fits into the command with which a client subscribes.
+const maxToken = 2048
+
 // added is the answer of token add -o json. It does not repeat the token.
 type added struct {
 	Key     string `json:"key"`
@@ -37,9 +40,15 @@ for exactly as long as --expire says. A key may have several tokens; adding one
 again renews it.`,
 		Example: `  gopush token add alice s3cret
   gopush token add alice s3cret --expire 1h`,
-		Args: cobra.ExactArgs(2),
+		Args: exactly(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			key, token := args[0], args[1]
+			if err := checkKey(key); err != nil {
+				return err
+			}
+			if token == "" || len(token) > maxToken {
+				return usagef("TOKEN: want 1 to %d bytes, got %d", maxToken, len(token))
+			}
 			if expire < 0 || expire%time.Second != 0 || c.Flags().Changed("expire") && expire == 0 {
 				return usagef("--expire = %s: want whole seconds, 1s or more", expire)
 			}
