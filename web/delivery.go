@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -35,11 +36,26 @@ type target struct {
 	code peer.Code // what became of it: peer.Failed until something better is sure
 	done bool      // code is final
 	// What happened so far:
-	turned int  // times nobody took it, for sure
-	lost   bool // it was sent once, and the answer did not come
+	turned int    // times nobody took it, for sure
+	lost   bool   // it was sent once, and the answer did not come
+	why    string // where it failed last, and of what; for the log
 }
 
 func newTarget(key string) *target { return &target{key: key, code: peer.Failed} }
+
+// err returns nil if the message was taken, and otherwise names the key and why
+// not. The code alone decides what the error is.
+func (t *target) err() error {
+	err := t.code.Err()
+	if err == nil {
+		return nil
+	}
+	why := t.why
+	if why == "" {
+		why = "the time was over before it was sent"
+	}
+	return fmt.Errorf("%w: key=%q %s", err, t.key, why)
+}
 
 func (t *target) end(code peer.Code) { t.code, t.done = code, true }
 
@@ -111,12 +127,18 @@ func (s *Server) byNode(targets []*target) map[string][]*target {
 
 // attempt sends m to one comet for group, once.
 func (s *Server) attempt(ctx context.Context, m message, group []*target) {
-	results, err := s.send(ctx, m, group)
+	results, place, err := s.send(ctx, m, group)
 	var direct []*target
 	for i, t := range group {
 		var code peer.Code
 		if err == nil {
 			code = results[i].Code
+		}
+		switch {
+		case err != nil:
+			t.why = fmt.Sprintf("%s: %v", place, err)
+		case code != peer.OK:
+			t.why = fmt.Sprintf("%s answered %v", place, code)
 		}
 		switch {
 		case err == nil && code != peer.NotMine:
@@ -146,11 +168,13 @@ func (s *Server) attempt(ctx context.Context, m message, group []*target) {
 // those that do not are told that they are not its own. It waits for half of
 // the time left where the call may be repeated in the other half. The comet is
 // told of all of it: its answer to the repeat may rest on the first call.
-func (s *Server) send(ctx context.Context, m message, group []*target) ([]peer.PushResult, error) {
+func (s *Server) send(ctx context.Context, m message, group []*target) (results []peer.PushResult, place string, err error) {
 	comet, err := s.dir.Comet(group[0].key)
 	if err != nil {
-		return nil, errors.Join(rpcnet.ErrNotSent, err)
+		return nil, "no comet", fmt.Errorf("%w: %w", rpcnet.ErrNotSent, err)
 	}
+	node, _ := s.dir.Lookup(group[0].key)
+	place = fmt.Sprintf("node=%s comet=%s", node.Name, comet.Addr())
 	keys := make([]string, len(group))
 	lost := false
 	for i, t := range group {
@@ -163,9 +187,10 @@ func (s *Server) send(ctx context.Context, m message, group []*target) ([]peer.P
 		defer time.AfterFunc(time.Until(end)/2, cancel).Stop()
 		ctx = half
 	}
-	return comet.Push(ctx, []peer.Push{{
+	results, err = comet.Push(ctx, []peer.Push{{
 		Keys: keys, Msg: m.body, ExpireAt: m.expireAt, Nonce: m.nonce, Retry: m.named || lost,
 	}})
+	return results, place, err
 }
 
 // save stores m for targets without a comet, which is told of it later. A
@@ -189,12 +214,17 @@ func (s *Server) save(ctx context.Context, m message, targets []*target) {
 	}
 	s.count.direct.Add(int64(len(targets)))
 	reply, err := s.stored.Save(ctx, args)
-	if err != nil || len(reply.Results) != len(targets) {
-		s.sparse.Do(func() { glog.Warningf("web: direct save failed keys=%d err=%v", len(targets), err) })
-		return
+	if err == nil && len(reply.Results) != len(targets) {
+		err = fmt.Errorf("%d answers for %d keys", len(reply.Results), len(targets))
 	}
 	for i, t := range targets {
-		t.code = reply.Results[i].Code
+		if err != nil {
+			t.why += fmt.Sprintf("; nor could it be saved without the comet: %v", err)
+			continue
+		}
+		if t.code = reply.Results[i].Code; t.code != peer.OK {
+			t.why += fmt.Sprintf("; nor could it be saved without the comet: message answered %v", t.code)
+		}
 	}
 }
 

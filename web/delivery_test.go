@@ -226,7 +226,7 @@ func TestDeliverySlowShard(t *testing.T) {
 			return []peer.PushResult{{Code: peer.OK}, {Code: peer.Failed}}, nil
 		}
 		began := time.Now()
-		failed := f.deliverMany(t.Context(), message{expireAt: 1, nonce: "n"}, []string{"fine", "hung"})
+		failed, _ := f.deliverMany(t.Context(), message{expireAt: 1, nonce: "n"}, []string{"fine", "hung"})
 		if !cmp.Equal(failed, []string{"hung"}) {
 			t.Errorf("failed = %v, want hung alone", failed)
 		}
@@ -267,7 +267,7 @@ func TestDeliveryMany(t *testing.T) {
 			return answers(peer.OK)(ctx, node, p)
 		}
 		began := time.Now()
-		failed := f.deliverMany(t.Context(), message{expireAt: 1, nonce: "n"}, keys)
+		failed, _ := f.deliverMany(t.Context(), message{expireAt: 1, nonce: "n"}, keys)
 		if diff := cmp.Diff(hung, failed); diff != "" {
 			t.Errorf("failed keys (-want +got):\n%s", diff)
 		}
@@ -319,7 +319,7 @@ func TestDeliveryTime(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f.comet().push = tt.push
 				began := time.Now()
-				if failed := f.deliverMany(t.Context(), message{expireAt: 1}, keys); len(failed) != tt.failed {
+				if failed, _ := f.deliverMany(t.Context(), message{expireAt: 1}, keys); len(failed) != tt.failed {
 					t.Errorf("%d keys failed, want %d", len(failed), tt.failed)
 				}
 				if took := time.Since(began); took != tt.took {
@@ -344,7 +344,7 @@ func TestDeliveryPanic(t *testing.T) {
 		}
 		return answers(peer.OK)(ctx, node, p)
 	}
-	if failed := f.deliverMany(t.Context(), message{expireAt: 1}, []string{"ok", "bug"}); !cmp.Equal(failed, []string{"bug"}) {
+	if failed, _ := f.deliverMany(t.Context(), message{expireAt: 1}, []string{"ok", "bug"}); !cmp.Equal(failed, []string{"bug"}) {
 		t.Errorf("failed = %v, want bug alone", failed)
 	}
 }

@@ -52,8 +52,8 @@ func timeFor(keys int) time.Duration {
 }
 
 // deliverMany pushes m to keys, which differ, and returns those that failed in
-// their order.
-func (s *Server) deliverMany(ctx context.Context, m message, keys []string) (failed []string) {
+// their order, and why the first of them did.
+func (s *Server) deliverMany(ctx context.Context, m message, keys []string) (failed []string, why error) {
 	ctx, cancel := context.WithTimeout(ctx, timeFor(len(keys)))
 	defer cancel()
 
@@ -83,7 +83,10 @@ func (s *Server) deliverMany(ctx context.Context, m message, keys []string) (fai
 	for _, t := range all {
 		if t.code != peer.OK {
 			failed = append(failed, t.key)
+			if why == nil {
+				why = t.err()
+			}
 		}
 	}
-	return failed
+	return failed, why
 }

@@ -23,7 +23,7 @@ func (s *Server) setWeight(q *request) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(q.Context(), s.timeout)
 	defer cancel()
 	if err := comet.Weight(ctx, int(weight)); err != nil {
-		return nil, outcome(err)
+		return nil, outcome(fmt.Errorf("node=%q comet=%s: %w", node, comet.Addr(), err))
 	}
 	glog.Infof("web: weight set node=%q weight=%d", node, weight)
 	return nil, nil
@@ -38,7 +38,7 @@ func (s *Server) drainNode(q *request) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(q.Context(), s.timeout)
 	defer cancel()
 	if err := comet.Drain(ctx); err != nil {
-		return nil, outcome(err)
+		return nil, outcome(fmt.Errorf("node=%q comet=%s: %w", node, comet.Addr(), err))
 	}
 	glog.Infof("web: drain asked for node=%q addr=%s", node, comet.Addr())
 	return nil, nil

@@ -55,7 +55,7 @@ func (s *Server) pushPrivate(q *request) ([]byte, error) {
 	}
 	t := newTarget(key)
 	s.deliver(ctx, m, []*target{t})
-	return nil, outcome(t.code.Err())
+	return nil, outcome(t.err())
 }
 
 // pushPrivates pushes one message to many keys, and names those that failed in
@@ -79,10 +79,11 @@ func (s *Server) pushPrivates(q *request) ([]byte, error) {
 	if _, err := s.owner(ctx, keys[0]); err != nil {
 		return nil, err
 	}
-	failed := s.deliverMany(ctx, m, keys)
+	failed, why := s.deliverMany(ctx, m, keys)
 	if len(failed) == 0 {
 		return nil, nil
 	}
+	s.failed.printf("web: push failed for some keys=%d failed=%d err=%q", len(keys), len(failed), why)
 	fk, err := json.Marshal(failed)
 	if err != nil {
 		return nil, fmt.Errorf("web: fk: %w", err)

@@ -115,7 +115,7 @@ func (s *Server) note(path string, ret int, err error) {
 	switch ret {
 	case retOK:
 	case retInternal:
-		s.sparse.Do(func() { glog.Warningf("web: request failed path=%s err=%q", path, err) })
+		s.failed.printf("web: request failed path=%s err=%q", path, err)
 	default:
 		glog.V(1).Infof("web: request refused path=%s ret=%d err=%q", path, ret, err)
 	}

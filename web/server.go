@@ -15,7 +15,6 @@ import (
 
 	"github.com/golang/glog"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/time/rate"
 
 	"gopush-cluster/internal/config"
 	"gopush-cluster/internal/peer"
@@ -89,7 +88,7 @@ type Server struct {
 
 	rules   atomic.Pointer[rules]
 	started atomic.Bool
-	sparse  rate.Sometimes // of log lines about failed requests
+	failed  sparse // log lines about requests and pushes that failed
 }
 
 // port is one listener and what serves it.
@@ -122,7 +121,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		drainTime: cfg.Drain.Timeout.D(),
 		initial:   cfg,
 		count:     newCounters(),
-		sparse:    rate.Sometimes{Interval: time.Second},
+		failed:    sparse{log: glog.WarningDepthf},
 	}
 	if s.now == nil {
 		s.now = time.Now

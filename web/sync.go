@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/golang/glog"
-
 	"gopush-cluster/internal/peer"
 )
 
@@ -57,7 +55,7 @@ func (s *Server) syncPending(ctx context.Context) {
 	}
 	s.count.synced.Add(int64(len(told)))
 	if err := s.stored.Settle(ctx, told); err != nil {
-		s.sparse.Do(func() { glog.Warningf("web: pending keys not settled keys=%d err=%q", len(told), err) })
+		s.failed.printf("web: pending keys not settled keys=%d err=%q", len(told), err)
 	}
 }
 

@@ -110,7 +110,9 @@ func (s *Server) tokenToComet(ctx context.Context, key, token string, expire int
 		if err != nil {
 			return fmt.Errorf("%w: %w", errUnreachable, err)
 		}
-		err = comet.New(ctx, key, token, expire)
+		if err = comet.New(ctx, key, token, expire); err != nil {
+			err = fmt.Errorf("key=%q comet=%s: %w", key, comet.Addr(), err)
+		}
 		switch {
 		case errors.Is(err, rpcnet.ErrNotSent), errors.Is(err, rpcnet.ErrLost):
 			return fmt.Errorf("%w: %w", errUnreachable, err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/golang/glog"
 
+	"gopush-cluster/internal/peer"
 	"gopush-cluster/internal/rpcnet"
 )
 
@@ -59,6 +60,8 @@ func (d *Directory) ping(ctx context.Context, l *link) {
 	}
 	d.choose()
 	switch {
+	case errors.Is(err, peer.ErrFailed):
+		glog.Warningf("directory: answers its ping that it cannot work, and is left out daemon=%s addr=%s err=%q", l.kind, l.addr, err)
 	case err != nil:
 		glog.Warningf("directory: no answer to a ping daemon=%s addr=%s err=%q", l.kind, l.addr, err)
 	case !first:

@@ -19,8 +19,8 @@ func restore(method string, err error) error {
 		return fmt.Errorf("%w: %s", ErrNoMethod, method)
 	}
 	for _, sentinel := range []error{ErrNotMine, ErrInvalid, ErrFailed} {
-		if strings.Contains(text, sentinel.Error()) {
-			return fmt.Errorf("%s: %w", method, sentinel)
+		if _, why, ok := strings.Cut(text, sentinel.Error()); ok {
+			return fmt.Errorf("%s: %w%s", method, sentinel, why)
 		}
 	}
 	return fmt.Errorf("%w: %s: %s", ErrFailed, method, text)

@@ -148,18 +148,23 @@ func TestErrorsAreRestored(t *testing.T) {
 		name string
 		err  error
 		want error
+		why  string // what the callee added
 	}{
-		{"not mine, wrapped by the callee", rpc.ServerError(`comet: ` + ErrNotMine.Error() + `: key="k"`), ErrNotMine},
-		{"invalid", rpc.ServerError(ErrInvalid.Error() + ": no key"), ErrInvalid},
-		{"unknown text of an old daemon", rpc.ServerError("something else"), ErrFailed},
-		{"no such method", rpc.ServerError("rpc: can't find method CometRPC.Close"), ErrNoMethod},
-		{"no such service", rpc.ServerError("rpc: can't find service CometRPC.Close"), ErrNoMethod},
-		{"transport errors pass", broken, broken},
+		{"not mine, wrapped by the callee", rpc.ServerError(`comet: ` + ErrNotMine.Error() + `: key="k"`), ErrNotMine, `: key="k"`},
+		{"invalid", rpc.ServerError(ErrInvalid.Error() + ": no key"), ErrInvalid, ": no key"},
+		{"unknown text of an old daemon", rpc.ServerError("something else"), ErrFailed, ": something else"},
+		{"no such method", rpc.ServerError("rpc: can't find method CometRPC.Close"), ErrNoMethod, ""},
+		{"no such service", rpc.ServerError("rpc: can't find service CometRPC.Close"), ErrNoMethod, ""},
+		{"transport errors pass", broken, broken, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if err := NewComet(failing{tt.err}).Close(t.Context(), "k"); !errors.Is(err, tt.want) {
+			err := NewComet(failing{tt.err}).Close(t.Context(), "k")
+			if !errors.Is(err, tt.want) {
 				t.Errorf("err = %v, want %v", err, tt.want)
+			}
+			if !strings.HasSuffix(err.Error(), tt.why) {
+				t.Errorf("err = %v, want what the callee said: %s", err, tt.why)
 			}
 		})
 	}

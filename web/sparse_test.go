@@ -1,0 +1,97 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gopush-cluster/internal/peer"
+	"gopush-cluster/internal/rpcnet"
+)
+
+// TestFailureIsNamed: the log says of a request that failed which key, node and
+// comet it was and what went wrong there, and neither payload nor token.
+func TestFailureIsNamed(t *testing.T) {
+	broken := func(err error) func(context.Context, string, peer.Push) ([]peer.PushResult, error) {
+		return func(context.Context, string, peer.Push) ([]peer.PushResult, error) { return nil, err }
+	}
+	failed := func(context.Context, string, peer.Push) ([]peer.PushResult, error) {
+		return []peer.PushResult{{Code: peer.Failed}, {}}, nil
+	}
+	down := fmt.Errorf("MessageRPC.Save: %w: shard node7: refused", peer.ErrFailed)
+	const private, many, token = "/1/admin/push/private", "/1/admin/push/mprivate", "/1/token/add"
+	for _, tt := range []struct {
+		name, method, url, body string
+		push                    func(context.Context, string, peer.Push) ([]peer.PushResult, error)
+		want                    []string
+	}{
+		{"comet says failed", "POST", private + "?key=alice&expire=60", `"pay load"`,
+			func(context.Context, string, peer.Push) ([]peer.PushResult, error) {
+				return []peer.PushResult{{Code: peer.Failed}}, nil
+			},
+			[]string{private, `key=\"alice\" node=node1 comet=node1:6970 answered failed`}},
+		{"comet out of reach, live", "POST", private + "?key=alice&expire=0", `"pay load"`, broken(rpcnet.ErrNotSent),
+			[]string{private, "node=node1 comet=node1:6970: ", rpcnet.ErrNotSent.Error()}},
+		{"comet out of reach, store too", "POST", private + "?key=alice&expire=60", `"pay load"`, broken(rpcnet.ErrNotSent),
+			[]string{"comet=node1:6970: ", rpcnet.ErrNotSent.Error(), "nor could it be saved without the comet: ", "shard node7: refused"}},
+		{"some of many", "POST", many + "?expire=60", `{"m":"\"pay load\"","k":"alice,bob"}`, failed,
+			[]string{"keys=2 failed=1", `key=\"alice\" node=node1 comet=node1:6970 answered failed`}},
+		{"token", "GET", token + "?k=alice&t=pay+load", "", nil,
+			[]string{token, `key=\"alice\" comet=node1:6970: peer: not surely done`}},
+		{"weight", "POST", "/1/admin/node/weight?node=node1&weight=2", "", nil, []string{`node=\"node1\" comet=node1:6970: peer: not surely done`}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t, testConfig())
+				f.close()
+				f.comet().push = tt.push
+				f.comet().add = func(context.Context, peer.NewArgs) error { return peer.ErrFailed }
+				f.comet().down = peer.ErrFailed
+				f.messages.save = func(context.Context, peer.SaveArgs) (peer.SaveReply, error) { return peer.SaveReply{}, down }
+				var lines []string
+				f.failed.log = func(_ int, format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+				ask := func() {
+					w := httptest.NewRecorder()
+					f.route(internal, nil).ServeHTTP(w, httptest.NewRequest(tt.method, tt.url, strings.NewReader(tt.body)))
+					if !json.Valid(w.Body.Bytes()) || w.Body.String() == `{"ret":0}` {
+						t.Errorf("answer %s", w.Body)
+					}
+				}
+				ask()
+				if len(lines) != 1 || strings.Contains(lines[0], "suppressed") {
+					t.Fatalf("logged %q, want one line", lines)
+				}
+				for _, want := range tt.want {
+					if !strings.Contains(lines[0], want) {
+						t.Errorf("logged %s, want %s", lines[0], want)
+					}
+				}
+				if strings.Contains(lines[0], "load") {
+					t.Errorf("what nobody may see is in the log: %s", lines[0])
+				}
+			})
+		})
+	}
+}
+
+func TestSparse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines []string
+		s := sparse{log: func(_ int, format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }}
+		for i := range 4 {
+			s.printf("n=%d", i)
+		}
+		time.Sleep(sparseEvery)
+		s.printf("n=%d", 4)
+		time.Sleep(sparseEvery)
+		s.printf("n=%d", 5)
+		if got, want := strings.Join(lines, "; "), "n=0; n=4 suppressed=3; n=5"; got != want {
+			t.Errorf("logged %q, want %q", got, want)
+		}
+	})
+}
