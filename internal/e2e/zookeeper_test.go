@@ -28,7 +28,8 @@ func members(conn *zk.Conn, nodes ...string) ([]string, error) {
 }
 
 // TestZooKeeperAway stops ZooKeeper for longer than a session lasts. Nobody is
-// disconnected, and pushes and connects go on.
+// disconnected, and pushes and connects go on. ZOOKEEPER_DOWN asks for more
+// seconds than 6.
 func TestZooKeeperAway(t *testing.T) {
 	t.Parallel()
 	c := start(t, options{nodes: []string{"node1", "node2"}, webs: 2})
@@ -54,7 +55,8 @@ func TestZooKeeperAway(t *testing.T) {
 		}
 	}
 	c.zk.Kill()
-	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); {
+	down := time.Duration(number(t, "ZOOKEEPER_DOWN", 6)) * time.Second
+	for end := time.Now().Add(down); time.Now().Before(end); {
 		works()
 		time.Sleep(200 * time.Millisecond) // the outage is the point
 	}
