@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 
 	"gopush-cluster/internal/config"
 	"gopush-cluster/web/client"
@@ -47,6 +48,7 @@ func (a *app) within(ctx context.Context, call func(context.Context) error) erro
 // explain adds to an error of web what somebody at a terminal can do about it.
 func (a *app) explain(err error) error {
 	var op *net.OpError
+	var answer *client.Error
 	switch {
 	case err == nil:
 		return nil
@@ -54,6 +56,8 @@ func (a *app) explain(err error) error {
 		return &failure{fmt.Errorf("no answer within %s: %w", plain(a.timeout), err), "Wait longer with --timeout."}
 	case errors.As(err, &op) && op.Op == "dial":
 		return &failure{err, unreachable}
+	case errors.As(err, &answer) && answer.Status == http.StatusNotFound:
+		return &failure{err, swapped}
 	case errors.Is(err, client.ErrAccess):
 		return &failure{err, "The secret goes into a file that is named with --secret-file."}
 	case errors.Is(err, client.ErrNoComet):
@@ -63,6 +67,8 @@ func (a *app) explain(err error) error {
 	}
 	return err
 }
+
+const swapped = "Nothing of this name is there. Is --web the address of http.bind, and --admin that of admin.bind?"
 
 const unreachable = "Is a cluster running? This starts one: gopush standalone\n" +
 	"If it is elsewhere, say where with --web and --admin."

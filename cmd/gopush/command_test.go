@@ -232,6 +232,20 @@ func TestCommands(t *testing.T) {
 				"Where auth is on, the key's token is needed: --token TOKEN\n"},
 		},
 		{
+			name: "offline with a wrong token", args: "offline carl --token X",
+			answers: map[string]string{msgGet: `{"ret":65534}`},
+			asked:   "GET /1/msg/get?k=carl&m=0&t=X",
+			want: result{1, "", "gopush: client: /1/msg/get: ret 65534: a parameter is missing or wrong\n" +
+				"The token is none of carl's, or is over. Add it: gopush token add carl TOKEN\n"},
+		},
+		{
+			name: "the public port for the internal one", args: "nodes",
+			answers: map[string]string{nodes: "404"},
+			asked:   "GET /1/admin/nodes?",
+			want: result{1, "", "gopush: client: /1/admin/nodes: status 404: refused by the fake\n" +
+				"Nothing of this name is there. Is --web the address of http.bind, and --admin that of admin.bind?\n"},
+		},
+		{
 			name: "an unknown command", args: "frobnicate",
 			want: result{2, "", "gopush: unknown command \"frobnicate\" for \"gopush\"\nUsage: gopush [flags]\nSee also: gopush --help\n"},
 		},

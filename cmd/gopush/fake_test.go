@@ -139,6 +139,10 @@ func (c *fakeComet) talk(conn net.Conn, messages []string, open bool) {
 	}
 	io.WriteString(conn, c.reply)
 	for _, m := range messages {
+		if strings.HasPrefix(m, "-") { // no message, a reply
+			io.WriteString(conn, m+"\r\n")
+			continue
+		}
 		fmt.Fprintf(conn, "$%d\r\n%s\r\n", len(m), m)
 	}
 	if open {

@@ -30,8 +30,11 @@ changes nothing: they stay until they expire or newer ones push them out.`,
 				stored, err = c.Messages(ctx, key, 0, token)
 				return err
 			})
-			if errors.Is(err, client.ErrParam) && token == "" {
+			switch {
+			case errors.Is(err, client.ErrParam) && token == "":
 				return &failure{err, "Where auth is on, the key's token is needed: --token TOKEN"}
+			case errors.Is(err, client.ErrParam):
+				return &failure{err, "The token is none of " + key + "'s, or is over. Add it: gopush token add " + key + " TOKEN"}
 			}
 			if err != nil {
 				return err

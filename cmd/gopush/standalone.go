@@ -16,12 +16,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"gopush-cluster/cmd/internal/assemble"
+	"gopush-cluster/internal/config"
 	"gopush-cluster/message"
 )
 
 func newStandalone(a *app) *cobra.Command {
 	var data, file string
-	var logToStderr bool
+	var logToStderr, checkOnly bool
 	c := &cobra.Command{
 		Use:   "standalone",
 		Short: "Run a whole cluster in this process",
@@ -35,6 +36,12 @@ with the keys of conf/comet.toml, conf/web.toml and conf/message.toml. SIGHUP re
 it again.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if _, err := assemble.LoadStandalone(file, data); err != nil || checkOnly {
+				if err == nil {
+					_, err = fmt.Fprintln(a.out, "ok")
+				}
+				return explainStart(err)
+			}
 			if err := logTo(filepath.Join(data, "log"), logToStderr); err != nil {
 				return err
 			}
@@ -57,6 +64,7 @@ it again.`,
 	f := c.Flags()
 	f.StringVar(&data, "data", "data", "folder for what must last; one process at a time")
 	f.StringVarP(&file, "config", "c", "", "file with the tables [comet], [web] and [message]")
+	f.BoolVar(&checkOnly, "check-config", false, "check the file of -c and exit: 0 if it is good, 2 if not")
 	f.BoolVar(&logToStderr, "log-to-stderr", false, "log everything to standard error, instead of into DATA/log")
 	return c
 }
@@ -96,6 +104,9 @@ func onHangup(ctx context.Context, asked chan<- struct{}) {
 // explainStart adds to what keeps a standalone from starting what to do.
 func explainStart(err error) error {
 	switch {
+	case errors.Is(err, config.ErrUnknownKey):
+		return &failure{err, "The file of a standalone has the tables [comet], [web] and [message], each with the keys of that daemon's own file:\n" +
+			"[comet]\ntcp.bind = [\"localhost:6969\"]"}
 	case errors.Is(err, message.ErrInUse):
 		return &failure{err, "Is another gopush standalone running on it? Use that one, or give this one a folder of its own: --data DIR"}
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -112,6 +123,9 @@ func welcome(command, data string, at assemble.Addresses) string {
 	}
 	if admin := "http://" + at.Admin[0]; !isDefault(admin, defaultAdmin) {
 		push += " --admin " + admin
+	}
+	if at.AdminSecret != "" {
+		push += " --secret-file " + at.AdminSecret
 	}
 	return fmt.Sprintf(`A cluster is ready. Its data is in %s.
 

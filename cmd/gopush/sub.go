@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -125,8 +126,10 @@ func (s *sub) verdict(ctx context.Context, key string, err error) error {
 	case errors.Is(err, client.ErrNoChannel):
 		return &failure{fmt.Errorf("%s may not connect: it has no live token, or too many connections", key),
 			"Add a token: gopush token add " + key + " TOKEN"}
-	case errors.Is(err, client.ErrParam):
+	case errors.Is(err, client.ErrParam) && s.token == "":
 		return &failure{err, "Where auth is on, the key's token is needed: --token TOKEN"}
+	case errors.Is(err, client.ErrParam):
+		return &failure{err, "The token is none of " + key + "'s, or is over. Add it: gopush token add " + key + " TOKEN"}
 	}
 	return err
 }
@@ -151,12 +154,16 @@ func (w *watcher) changed(st client.State) {
 		w.patience.Stop()
 		w.connected = true
 		w.say("%s is subscribed at %s; Ctrl-C ends", w.key, st.Server)
+	case w.connected && errors.Is(st.Err, client.ErrWrongNode): // the comet stops, or the key has moved
+		w.say("sent elsewhere: asking web again")
 	case w.connected:
 		w.say("connection lost, coming back: %v", st.Err)
 	case errors.Is(st.Err, client.ErrWrongNode), errors.Is(st.Err, client.ErrNoComet):
 		w.say("waiting: %v", st.Err) // a cluster that is just starting; patience ends it
-	default:
+	case errors.As(st.Err, new(*net.OpError)):
 		w.give(&failure{st.Err, unreachable})
+	default: // somebody answers, but no web or comet
+		w.give(&failure{st.Err, swapped})
 	}
 }
 

@@ -79,9 +79,20 @@ func TestSubComesBack(t *testing.T) {
 	}
 }
 
+// A comet that stops sends its clients away with -n, as if the key had moved.
+func TestSubSentElsewhere(t *testing.T) {
+	comet := newFakeComet(t, "+h\r\n", []string{"-n"}, []string{body(1)})
+	w := newFakeWeb(t, map[string]string{"/1/server/get": comet.at(), "/1/msg/get": stored()})
+	got := gopush(t, w, "", "sub", "alice", "-n", "1")
+	if got.code != 0 || !strings.Contains(got.errOut, "gopush: sent elsewhere: asking web again\n") {
+		t.Fatalf("sub = %d %q, want that it was sent elsewhere", got.code, got.errOut)
+	}
+}
+
 func TestSubRefused(t *testing.T) {
 	tests := []struct {
 		name, reply, server, msgs string
+		token                     string
 		patience                  string // --timeout; "": longer than any answer takes
 		want                      string
 	}{
@@ -91,6 +102,8 @@ func TestSubRefused(t *testing.T) {
 		{name: "no comet", server: `{"ret":1001}`, patience: "300ms", want: "alice could not be subscribed within 300ms\nSee who is registered: gopush nodes"},
 		{name: "never its comet", reply: "-n\r\n", patience: "300ms", want: "alice could not be subscribed within 300ms"},
 		{name: "a web that is none", server: "hello", want: "client: the server breaks the protocol"},
+		{name: "the internal port", server: "404", want: "answers HTTP status 404\nNothing of this name is there. Is --web the address of http.bind"},
+		{name: "a wrong token", reply: "+h\r\n", msgs: `{"ret":65534}`, token: "X", want: "The token is none of alice's, or is over. Add it: gopush token add alice TOKEN"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -102,7 +115,7 @@ func TestSubRefused(t *testing.T) {
 			if tt.msgs != "" {
 				w.answer("/1/msg/get", tt.msgs)
 			}
-			got := gopush(t, w, "", "sub", "alice", "--timeout", cmp.Or(tt.patience, "1m"))
+			got := gopush(t, w, "", "sub", "alice", "--token", tt.token, "--timeout", cmp.Or(tt.patience, "1m"))
 			if got.code != 1 || got.out != "" || !strings.Contains(got.errOut, tt.want) {
 				t.Fatalf("sub = %d %q %q, want 1 and %q", got.code, got.out, got.errOut, tt.want)
 			}

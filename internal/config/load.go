@@ -13,6 +13,9 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
+// ErrUnknownKey means that a file has a key which no file of its kind has.
+var ErrUnknownKey = errors.New("unknown key")
+
 // maxFile is more than any configuration needs; it keeps a wrong path (a
 // device, a log) from filling the memory.
 const maxFile = 4 << 20
@@ -87,20 +90,20 @@ func (l *loader) table(at toml.Key, table map[string]any, into reflect.Value) {
 // those come out alone that are known without it: channel.auth is web's auth.
 func (l *loader) unknown(key toml.Key, v any) {
 	if near := nearest(key, l.known); near != "" {
-		l.problems.Addf("%s: unknown key; did you mean %s?", key, near)
+		l.problems.Addf("%s: %w; did you mean %s?", key, ErrUnknownKey, near)
 		return
 	}
 	table, _ := v.(map[string]any)
 	elsewhere := func(name string) bool { return slices.Contains(l.known, name) }
 	if !slices.ContainsFunc(sortedKeys(table), elsewhere) {
-		l.problems.Addf("%s: unknown key; remove it", key)
+		l.problems.Addf("%s: %w; remove it", key, ErrUnknownKey)
 		return
 	}
 	for _, name := range sortedKeys(table) {
 		if at := append(slices.Clip(key), name); elsewhere(name) {
-			l.problems.Addf("%s: unknown key; did you mean %s?", at, name)
+			l.problems.Addf("%s: %w; did you mean %s?", at, ErrUnknownKey, name)
 		} else {
-			l.problems.Addf("%s: unknown key; remove it", at)
+			l.problems.Addf("%s: %w; remove it", at, ErrUnknownKey)
 		}
 	}
 }

@@ -80,6 +80,8 @@ type Addresses struct {
 	Admin     []string `json:"admin"` // web's admin.bind
 	TCP       []string `json:"tcp"`   // comet's, as clients are told
 	WebSocket []string `json:"websocket"`
+	// AdminSecret is the file with what back-ends send; left out: nothing.
+	AdminSecret string `json:"admin_secret_file,omitempty"`
 }
 
 // Standalone runs the three daemons in this process until ctx ends, and calls
@@ -135,7 +137,7 @@ func Standalone(ctx context.Context, path, data string, reload <-chan struct{}, 
 	layers = append(layers, func(ctx context.Context) error {
 		if err := allReady(ctx, m, c, w); err == nil {
 			info := c.Info()
-			ready(Addresses{HTTP: w.HTTPAddrs(), Admin: w.AdminAddrs(), TCP: info.TCP, WebSocket: info.WS})
+			ready(Addresses{HTTP: w.HTTPAddrs(), Admin: w.AdminAddrs(), TCP: info.TCP, WebSocket: info.WS, AdminSecret: cfg.Web.Admin.SecretFile})
 		}
 		<-ctx.Done()
 		return nil
