@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 // The codes of an answer. Clients in the field know no others.
@@ -106,6 +107,26 @@ var (
 	noStore    = []string{"no-store"}
 	closing    = []string{"close"}
 )
+
+// errorHeader tells a back-end in words why its ret is not 0. The body is fixed
+// byte for byte, and http.bind tells strangers nothing.
+const errorHeader = "X-Gopush-Error"
+
+// headerText returns err as a header can carry it: short, printable ASCII.
+func headerText(err error) string {
+	const most = 300
+	text := strings.TrimPrefix(err.Error(), errParam.Error()+": ")
+	text = strings.Map(func(c rune) rune {
+		switch {
+		case c == '\n', c == '\t':
+			return ' '
+		case c < ' ', c > '~':
+			return '?'
+		}
+		return c
+	}, text)
+	return text[:min(len(text), most)]
+}
 
 // writeTo sends the answer with its exact length: there are clients that
 // compare the two, and a length keeps net/http from chunking.

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -293,4 +296,11 @@ func (f *fixture) close() {
 	for _, p := range f.ports {
 		p.listener.Close()
 	}
+}
+
+// fromHere returns a request of this machine's.
+func fromHere(method, url, body string) *http.Request {
+	r := httptest.NewRequest(method, url, strings.NewReader(body))
+	r.RemoteAddr, r.Host = "127.0.0.1:1", "localhost"
+	return r
 }

@@ -33,14 +33,14 @@ func TestRingUnread(t *testing.T) {
 				f := newFixture(t, testConfig())
 				f.close()
 				f.cluster.read = make(chan struct{})
-				table := internal
+				table, admin := internal, true
 				if strings.Contains(tt.url, "/server/get?") {
-					table = public
+					table, admin = public, false
 				}
 				ask := func() (string, time.Duration) {
 					begun := time.Now()
 					w := httptest.NewRecorder()
-					f.route(table, nil).ServeHTTP(w, httptest.NewRequest(tt.method, tt.url, strings.NewReader(tt.body)))
+					f.route(table, admin).ServeHTTP(w, fromHere(tt.method, tt.url, tt.body))
 					if w.Code != http.StatusOK {
 						t.Errorf("status %d", w.Code)
 					}

@@ -44,10 +44,11 @@ var internal = map[string]endpoint{
 	"/admin/msg/clean": {http.MethodPost, admin, false, (*Server).deleteMessages},
 }
 
-// route finds the URL's endpoint, asks guard (nil: everybody may), and answers.
+// route finds the URL's endpoint, asks the guard of admin.bind where it is that
+// port, and answers.
 // Paths are compared as they are: http.ServeMux would answer some with a
 // redirect, which no client in the field follows, and HEAD like GET.
-func (s *Server) route(table map[string]endpoint, guard func(*http.Request) error) http.Handler {
+func (s *Server) route(table map[string]endpoint, admin bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e, found := table[r.URL.Path]
 		switch {
@@ -62,7 +63,7 @@ func (s *Server) route(table map[string]endpoint, guard func(*http.Request) erro
 			return
 		}
 		q := newRequest(w, r, e.names)
-		data, err := s.call(e, q, guard)
+		data, err := s.call(e, q, admin)
 		if no := (*refusal)(nil); errors.As(err, &no) {
 			s.count.refused.Add(1)
 			if no.status == http.StatusUnauthorized {
@@ -78,7 +79,10 @@ func (s *Server) route(table map[string]endpoint, guard func(*http.Request) erro
 		if e.names.callback != "" && !errors.Is(err, errCallback) {
 			a.callback = q.query.Get(e.names.callback)
 		}
-		s.note(r.URL.Path, a.ret, err)
+		s.note(r.URL.Path, a.ret, err, admin)
+		if err != nil && admin {
+			w.Header()[errorHeader] = []string{headerText(err)}
+		}
 		a.writeTo(w)
 	})
 }
@@ -87,15 +91,15 @@ func (s *Server) route(table map[string]endpoint, guard func(*http.Request) erro
 var errCallback = fmt.Errorf("%w: callback: want letters, digits, _, $ and dots, at most %d", errParam, maxCallback)
 
 // call runs the endpoint. A panic ends this request only.
-func (s *Server) call(e endpoint, q *request, guard func(*http.Request) error) (data []byte, err error) {
+func (s *Server) call(e endpoint, q *request, admin bool) (data []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			data, err = nil, fmt.Errorf("web: panic: %v", p)
 			glog.Errorf("web: handler panicked path=%s panic=%v\n%s", q.URL.Path, p, debug.Stack())
 		}
 	}()
-	if guard != nil {
-		if err := guard(q.Request); err != nil {
+	if admin {
+		if err := s.guardAdmin(q.Request); err != nil {
 			return nil, err
 		}
 	}
@@ -105,17 +109,20 @@ func (s *Server) call(e endpoint, q *request, guard func(*http.Request) error) (
 	return e.serve(s, q)
 }
 
-// note counts an answer, and logs what went wrong: a client's fault for who
-// looks closely, ours at most once a second.
-func (s *Server) note(path string, ret int, err error) {
+// note counts an answer, and logs what went wrong, ours and that of back-ends at
+// most once a second. The faults of clients are for who looks closely: they are
+// anybody's.
+func (s *Server) note(path string, ret int, err error, admin bool) {
 	s.count.answer(path, ret)
 	if errors.Is(err, errTooLarge) {
 		s.count.tooBig.Add(1)
 	}
-	switch ret {
-	case retOK:
-	case retInternal:
+	switch {
+	case ret == retOK:
+	case ret == retInternal:
 		s.failed.printf("web: request failed path=%s err=%q", path, err)
+	case admin:
+		s.refused.printf("web: request refused path=%s ret=%d err=%q", path, ret, err)
 	default:
 		glog.V(1).Infof("web: request refused path=%s ret=%d err=%q", path, ret, err)
 	}

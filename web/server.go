@@ -89,6 +89,7 @@ type Server struct {
 	rules   atomic.Pointer[rules]
 	started atomic.Bool
 	failed  sparse // log lines about requests and pushes that failed
+	refused sparse // log lines about what back-ends asked in the wrong way
 }
 
 // port is one listener and what serves it.
@@ -122,6 +123,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		initial:   cfg,
 		count:     newCounters(),
 		failed:    sparse{log: glog.WarningDepthf},
+		refused:   sparse{log: glog.InfoDepthf},
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -133,9 +135,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		s.ring = func() []Node { return nil }
 	}
 	s.rules.Store(rules)
-	err = s.bind("http", cfg.HTTP.Bind, s.route(public, nil), false)
+	err = s.bind("http", cfg.HTTP.Bind, s.route(public, false), false)
 	if err == nil {
-		err = s.bind("admin", cfg.Admin.Bind, s.route(internal, s.guardAdmin), true)
+		err = s.bind("admin", cfg.Admin.Bind, s.route(internal, true), true)
 	}
 	if err != nil {
 		for _, p := range s.ports {

@@ -57,7 +57,7 @@ func TestFailureIsNamed(t *testing.T) {
 				f.failed.log = func(_ int, format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 				ask := func() {
 					w := httptest.NewRecorder()
-					f.route(internal, nil).ServeHTTP(w, httptest.NewRequest(tt.method, tt.url, strings.NewReader(tt.body)))
+					f.route(internal, true).ServeHTTP(w, fromHere(tt.method, tt.url, tt.body))
 					if !json.Valid(w.Body.Bytes()) || w.Body.String() == `{"ret":0}` {
 						t.Errorf("answer %s", w.Body)
 					}
@@ -94,4 +94,44 @@ func TestSparse(t *testing.T) {
 			t.Errorf("logged %q, want %q", got, want)
 		}
 	})
+}
+
+// TestBackEndIsToldWhy: on admin.bind a header and the log say why the ret is
+// not 0; on http.bind, where strangers ask, neither does.
+func TestBackEndIsToldWhy(t *testing.T) {
+	for _, tt := range []struct {
+		name, method, url, body string
+		admin                   bool
+		want                    string // the header; empty: none
+	}{
+		{"done", "POST", "/1/admin/push/private?key=a&expire=60", "1", true, ""},
+		{"expire", "POST", "/1/admin/push/private?key=a&expire=soon", "1", true, "expire: want an integer from 0 to 3153600000"},
+		{"key", "POST", "/1/admin/push/private?expire=60", "1", true, "key: want 1 to 255 bytes, got 0"},
+		{"what was sent is cleaned", "POST", "/1/admin/node/drain?node=%0d%0aX:%c3%a9%00" + strings.Repeat("n", 400), "", true, `node = "\r\nX:?\x00n`},
+		{"no comet", "POST", "/1/admin/push/private?key=nobody&expire=60", "1", true, "web: no live comet for this key"},
+		{"failed", "POST", "/1/admin/msg/del?key=a", "", true, "web: not done: peer: not surely done: shard node7 does not answer"},
+		{"a client's fault", "GET", "/1/server/get?k=a&p=3", "", false, ""},
+		{"a client's token", "GET", "/1/token/add?k=a", "", false, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newContract(t)
+			f.messages.del = func(string) error { return fmt.Errorf("%w: shard\nnode7\tdoes not answer", peer.ErrFailed) }
+			var lines []string
+			log := func(_ int, format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+			f.refused.log, f.failed.log = log, log
+			table := public
+			if tt.admin {
+				table = internal
+			}
+			w := httptest.NewRecorder()
+			f.route(table, tt.admin).ServeHTTP(w, fromHere(tt.method, tt.url, tt.body))
+			got, sent := w.Header()[errorHeader], tt.want != ""
+			if len(got) > 0 != sent || sent && (!strings.HasPrefix(got[0], tt.want) || len(got[0]) > 300) {
+				t.Errorf("header %q, want %q", got, tt.want)
+			}
+			if len(lines) > 0 != sent || sent && !strings.Contains(lines[0], "path=/1/admin/") {
+				t.Errorf("logged %q, want a line: %t", lines, sent)
+			}
+		})
+	}
 }

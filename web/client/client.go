@@ -128,7 +128,7 @@ func (c *Client) do(ctx context.Context, base, secret string, a call) error {
 		return fmt.Errorf("client: %s: this is no answer of web's", a.path)
 	}
 	if *answer.Ret != 0 {
-		return &Error{Path: a.path, Status: res.StatusCode, Ret: *answer.Ret}
+		return &Error{Path: a.path, Status: res.StatusCode, Ret: *answer.Ret, Text: firstLine([]byte(res.Header.Get("X-Gopush-Error")))}
 	}
 	if a.data == nil || len(answer.Data) == 0 {
 		return nil

@@ -214,3 +214,21 @@ func TestNew(t *testing.T) {
 		t.Errorf("err = %v, want one that names Options.Web", err)
 	}
 }
+
+// TestErrorSaysWhy: what web says of a code, on its internal port, is shown.
+func TestErrorSaysWhy(t *testing.T) {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Gopush-Error", "node: want a name")
+		io.WriteString(w, `{"ret":65534}`)
+	}))
+	defer web.Close()
+	c, err := New(Options{Web: web.URL, Admin: web.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const want = "client: /1/admin/nodes: ret 65534: a parameter is missing or wrong: node: want a name"
+	if _, err = c.Nodes(t.Context()); !errors.Is(err, ErrParam) || err.Error() != want {
+		t.Errorf("err = %v, want %s", err, want)
+	}
+}

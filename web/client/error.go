@@ -24,10 +24,13 @@ type Error struct {
 	Path   string // of the URL
 	Status int    // of HTTP; 200 wherever there is a Ret
 	Ret    int    // the code; 0 where Status is not 200
-	Text   string // what web said in place of a code; may be empty
+	Text   string // what web said in place of a code, or on its internal port of it; may be empty
 }
 
 func (e *Error) Error() string {
+	if e.Status == 200 && e.Text != "" {
+		return fmt.Sprintf("client: %s: ret %d: %v: %s", e.Path, e.Ret, e.Unwrap(), e.Text)
+	}
 	if e.Status == 200 {
 		return fmt.Sprintf("client: %s: ret %d: %v", e.Path, e.Ret, e.Unwrap())
 	}
