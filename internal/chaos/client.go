@@ -19,7 +19,8 @@ import (
 const (
 	dialTimeout  = 5 * time.Second // to connect and to be accepted
 	beatInterval = 2 * time.Second
-	beatPatience = 8 * time.Second // without a byte the connection is dead
+	beatPatience = 8 * time.Second        // without a byte the connection is dead
+	slowestFetch = 500 * time.Millisecond // until it asks for what it missed, within legacy.hold
 	leastPause   = 50 * time.Millisecond
 	mostPause    = 400 * time.Millisecond // before it asks web again
 )
@@ -180,8 +181,10 @@ func (c *Client) connect(ctx context.Context, addr string) (link, error) {
 	return nil, err
 }
 
-// catchUp fetches what was missed, until one fetch is answered or ctx ends.
+// catchUp fetches what was missed, until one fetch is answered or ctx ends. It
+// takes its time, as a phone on a slow network does.
 func (c *Client) catchUp(ctx context.Context, socket int) {
+	pause(ctx, rand.N(slowestFetch))
 	for ctx.Err() == nil {
 		if c.Fetch(ctx, socket) == nil {
 			return
