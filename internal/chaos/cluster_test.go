@@ -3,6 +3,7 @@ package chaos
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,12 +23,14 @@ const (
 )
 
 // cluster is a real cluster: two webs, three comets, two messages, two Redis
-// servers that sync every write, and ZooKeeper, behind a proxy for each daemon.
+// servers that sync every write, and ZooKeeper. What a daemon says to ZooKeeper,
+// and what is said to a comet or message, goes through a proxy of its own.
 type cluster struct {
 	t       *testing.T
 	zk      *testenv.ZooKeeperServer
 	servers map[string]*testenv.Process  // all of them, by name
 	proxies map[string]*testenv.TCPProxy // between a daemon and ZooKeeper
+	doors   map[string]*testenv.TCPProxy // where the others call a comet or message
 	redis   []string                     // names
 	comets  []string
 	daemons []string // in the order in which they start
@@ -38,7 +41,10 @@ type cluster struct {
 func start(t *testing.T) *cluster {
 	t.Helper()
 	testenv.Binaries(t) // -short skips here
-	c := &cluster{t: t, zk: testenv.ZooKeeper(t), servers: make(map[string]*testenv.Process), proxies: make(map[string]*testenv.TCPProxy)}
+	c := &cluster{
+		t: t, zk: testenv.ZooKeeper(t), servers: make(map[string]*testenv.Process),
+		proxies: make(map[string]*testenv.TCPProxy), doors: make(map[string]*testenv.TCPProxy),
+	}
 	c.servers["zookeeper"] = c.zk.Process
 	shards := make(map[string]any)
 	for i := range 2 {
@@ -48,7 +54,7 @@ func start(t *testing.T) *cluster {
 		shards[fmt.Sprintf(`redis.source."shard%d:1"`, i+1)] = "tcp@" + r.Addr()
 	}
 	for range 2 {
-		own := map[string]any{"rpc.bind": addrs(t), "storage.store": testStore}
+		own := map[string]any{"storage.store": testStore}
 		for k, v := range shards {
 			own[k] = v
 		}
@@ -56,7 +62,7 @@ func start(t *testing.T) *cluster {
 	}
 	for i := range 3 {
 		c.comets = append(c.comets, c.daemon("comet", map[string]any{
-			"tcp.bind": addrs(t), "websocket.bind": addrs(t), "rpc.bind": addrs(t),
+			"tcp.bind": addrs(t), "websocket.bind": addrs(t),
 			"zookeeper.comet.node": fmt.Sprintf("node%d", i+1), "legacy.hold": testHold.String(), "drain.timeout": "5s",
 		}))
 	}
@@ -87,6 +93,11 @@ func (c *cluster) daemon(kind string, own map[string]any) string {
 	name := fmt.Sprintf("%s%d", kind, n)
 	proxy, stat := testenv.Proxy(c.t, c.zk.Addr()), testenv.FreeAddr(c.t)
 	own["stat.bind"], own["pprof.bind"] = []string{stat}, []string{}
+	if kind != "web" {
+		rpc := testenv.FreeAddr(c.t)
+		c.doors[name] = testenv.Proxy(c.t, rpc)
+		own["rpc.bind"], own["rpc.advertise"] = []string{rpc}, []string{c.doors[name].Addr()}
+	}
 	own["zookeeper.addr"], own["zookeeper.timeout"] = []string{proxy.Addr()}, "4s"
 	var file strings.Builder
 	for key, value := range own { // strings, numbers and lists look the same in TOML as in JSON
@@ -140,6 +151,7 @@ func (c *cluster) ready() {
 // is found here.
 func (c *cluster) troubles() []Trouble {
 	services := append(slices.Clone(c.redis), "zookeeper")
+	called := slices.Sorted(maps.Keys(c.doors))
 	launch := func(name string) { c.servers[name].Launch() }
 	all := func(do func(*testenv.TCPProxy)) func(string) {
 		return func(string) {
@@ -175,6 +187,14 @@ func (c *cluster) troubles() []Trouble {
 		{ // for longer than a session lasts, or not
 			Name: "cut from zookeeper", Targets: c.daemons, Least: time.Second / 2, Most: 7 * time.Second,
 			Begin: func(name string) { c.proxies[name].Refuse() }, Heal: func(name string) { c.proxies[name].Accept() },
+		},
+		{ // it lives, and keeps its clients, but nobody can call it
+			Name: "cut from callers", Targets: called, Least: time.Second / 2, Most: 6 * time.Second,
+			Begin: func(name string) { c.doors[name].Refuse() }, Heal: func(name string) { c.doors[name].Accept() },
+		},
+		{ // what it is asked arrives, and is not answered
+			Name: "mute", Targets: called, Least: time.Second / 2, Most: 6 * time.Second,
+			Begin: func(name string) { c.doors[name].Hold(false, true) }, Heal: func(name string) { c.doors[name].Hold(false, false) },
 		},
 		{ // all sessions expire at once
 			Name: "cut from zookeeper", Targets: []string{"everybody"}, Least: 5 * time.Second, Most: 7 * time.Second,
