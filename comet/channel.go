@@ -38,12 +38,13 @@ type channel struct {
 	asked    bool    // former owners have said how far they are
 	leaving  int     // holds to release when this turn ends
 
-	based  bool   // the store's last mid of the key has been learned
-	basing bool   // and is being asked for
-	known  int64  // every stored message up to it was handed to all sessions that joined before it
-	given  int64  // the largest mid given to anyone, or the base
-	target int64  // known has to get here: the largest mid known to be stored
-	doubt  *doubt // a save may have been carried out that is said to have failed; nil: none
+	based    bool      // the store's last mid of the key has been learned
+	basing   bool      // and is being asked for
+	known    int64     // every stored message up to it was handed to all sessions that joined before it
+	given    int64     // the largest mid given to anyone, or the base
+	target   int64     // known has to get here: the largest mid known to be stored
+	stranger time.Time // until then a push may come that others have stored; see strange
+	doubt    *doubt    // a save may have been carried out that is said to have failed; nil: none
 
 	waiting []*delivery // not yet handed out, by rising mid
 	filling bool        // what lies between known and the next one is being fetched
@@ -251,6 +252,7 @@ func (c *channel) stored(d *delivery, m, prev int64) {
 type noted struct{ mid int64 }
 
 func (e noted) handle(c *channel) {
+	c.strange()
 	c.leaving++
 	c.stored(nil, e.mid, e.mid)
 	c.forwardStored(nil, e.mid, e.mid)
@@ -264,6 +266,9 @@ func (c *channel) base(last int64) {
 	c.based = true
 	c.known = last
 	now := mid.Of(c.env.now())
+	if last > now-baseAge {
+		c.strange() // whoever stored it
+	}
 	c.given = max(c.given, now-baseAge)
 	c.raise(last)
 	for _, s := range c.sessions {
@@ -272,6 +277,22 @@ func (c *channel) base(last int64) {
 		close(s.based)
 		c.settle(s)
 	}
+}
+
+// strange notes that messages are stored here whose pushes this comet may yet
+// read for the first time: web repeats one in another way where its connection
+// is lost, and stores it itself if it must, while the original waits in the
+// buffer of a comet, or a proxy, that is frozen.
+func (c *channel) strange() { c.stranger = c.env.now().Add(retryAge) }
+
+// searched returns above which mid the store has to look for the nonces of
+// pushes: above known, or from before the time in which a stranger was stored.
+func (c *channel) searched() int64 {
+	now := c.env.now()
+	if now.After(c.stranger) {
+		return c.known
+	}
+	return min(c.known, mid.Of(now)-baseAge)
 }
 
 // baseAge is how far below the clock the first mid that is not stored lies:

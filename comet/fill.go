@@ -19,6 +19,7 @@ const page = 100
 // a move). Nothing later is sent meanwhile.
 func (c *channel) fill(upto int64) {
 	c.filling = true
+	c.strange()
 	c.hold()
 	c.env.stats.fills.Add(1)
 	f := &filling{upto: upto, end: time.Now().Add(readTimeout), backoff: backoff.Backoff{Min: 50 * time.Millisecond, Max: time.Second}}

@@ -40,6 +40,54 @@ func TestRepeatThatOvertakesTheOriginal(t *testing.T) {
 	}
 }
 
+// TestDirectSaveThatOvertakesTheOriginal has web store a message past the comet,
+// because its repeat could not be sent, and the original is read after all that:
+// from the buffer of a connection which web gave up while the comet was frozen.
+func TestDirectSaveThatOvertakesTheOriginal(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		learn func(r *rig, m int64) // how the channel comes to know of the message
+	}{
+		{"told by web", func(r *rig, m int64) {
+			(&Service{r.Server}).Sync(&peer.SyncArgs{Keys: []peer.PendingKey{{Key: "k", Mid: m}}}, &peer.SyncReply{})
+		}},
+		{"by the next save", func(r *rig, _ int64) { r.mustPush("k", "3", true) }},
+		{"as the last one there was", func(r *rig, _ int64) { r.live("k") }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, nil, func(t *testing.T, r *rig) {
+				var sock *fakeSocket
+				original := r.item("2", true, "k")
+				if tt.name != "as the last one there was" {
+					_, sock = r.live("k")
+				}
+				saved := r.msgs.direct("k", "2", original.Nonce)
+				tt.learn(r, saved.Mid)
+				time.Sleep(retryAge - 5*time.Second)
+				if got := r.Server.push(context.Background(), []peer.Push{original})[0]; got.Code != peer.OK || got.Mid != saved.Mid {
+					t.Errorf("the original got %+v, want mid %d, under which it is stored", got, saved.Mid)
+				}
+				r.mustPush("k", "4", true)
+				synctest.Wait()
+				if sock != nil && tt.name == "told by web" {
+					wantBodies(t, sock, "2", "4")
+				} else if sock != nil {
+					wantBodies(t, sock, "2", "3", "4")
+				}
+				copies := 0
+				for _, m := range r.msgs.keys["k"].stored {
+					if string(m.Msg) == "2" {
+						copies++
+					}
+				}
+				if copies != 1 {
+					t.Errorf("it is stored %d times", copies)
+				}
+			})
+		})
+	}
+}
+
 func TestRetriesForget(t *testing.T) {
 	var r retries
 	now := time.Now()

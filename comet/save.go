@@ -25,7 +25,7 @@ type run struct {
 	ctx    context.Context // of the most patient of them
 	key    string
 	floor  int64
-	known  int64
+	known  int64 // nonces are looked for above it
 	pushes []*push
 }
 
@@ -46,7 +46,7 @@ const (
 
 // save sends the pushes with an expiry at the head of the queue to the store.
 func (c *channel) save() {
-	r := &run{key: c.key, floor: c.given, known: c.known}
+	r := &run{key: c.key, floor: c.given, known: c.searched()}
 	if !c.asked && len(c.env.moves.Former(c.key)) > 0 {
 		r.floor = mid.Unknown // they may have given more than we know of
 	}
