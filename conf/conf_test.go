@@ -2,10 +2,13 @@
 package conf
 
 import (
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -20,6 +23,31 @@ import (
 func TestComet(t *testing.T)   { check(t, "comet.toml", comet.DefaultConfig()) }
 func TestWeb(t *testing.T)     { check(t, "web.toml", web.DefaultConfig()) }
 func TestMessage(t *testing.T) { check(t, "message.toml", message.DefaultConfig()) }
+
+// TestNginx: what Nginx passes to are the ports that the daemons bind, and those
+// of a second one of each as scripts/cluster.sh shifts them.
+func TestNginx(t *testing.T) {
+	text, err := os.ReadFile("nginx/gopush.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, w := comet.DefaultConfig(), web.DefaultConfig()
+	for _, bind := range [][]string{c.TCP.Bind, c.WebSocket.Bind, w.HTTP.Bind, w.Admin.Bind} {
+		_, port, err := net.SplitHostPort(bind[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, err := strconv.Atoi(port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, port := range []int{first, first + 200} {
+			if addr := fmt.Sprintf("127.0.0.1:%d", port); !strings.Contains(string(text), addr) {
+				t.Errorf("nothing goes to %s", addr)
+			}
+		}
+	}
+}
 
 // check holds the file against what the daemon makes of an empty one.
 func check[C interface{ Validate() error }](t *testing.T, file string, want C) {

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# cluster.sh up|down|status: a cluster of 2 comets, 2 webs and 2 messages on the
-# ZooKeeper and the two Redis of services.sh, which up starts if need be.
+# cluster.sh up|down|status: a cluster of 2 comets, 2 webs and 2 messages behind
+# Nginx, on the ZooKeeper and the two Redis of services.sh, which up starts if
+# need be.
 #
 # Every daemon runs with a file of conf/, copied to RUN_DIR/conf with what must
-# differ: the ports of the second ones, the node name of the second comet, the
-# ports of the services and the second Redis as a second shard.
+# differ: the ports of the second ones, the node name of the second comet and
+# what the comets advertise, which is Nginx, the ports of the services and the
+# second Redis as a second shard. Nginx runs with conf/nginx/gopush.conf.
 #
 #   RUN_DIR         ./run   data, logs, pid files, configuration
 #   BIN             ./bin   the daemons; built where they are missing
@@ -29,12 +31,14 @@ shift_of() { case $1 in *2) echo $((PORT_SHIFT + SECOND_SHIFT)) ;; *) echo "$POR
 
 # derive NAME writes RUN_DIR/conf/NAME.toml from conf/.
 derive() {
-  awk -v shift_by="$(shift_of "$1")" -v number="${1#"${1%?}"}" \
+  awk -v shift_by="$(shift_of "$1")" -v number="${1#"${1%?}"}" -v nginx_shift="$PORT_SHIFT" \
     -v zookeeper="$ZOOKEEPER_PORT" -v redis1="$REDIS1_PORT" -v redis2="$REDIS2_PORT" '
     /^[a-z]+\.bind/ && match($0, /localhost:[0-9]+/) {
       port = substr($0, RSTART + 10, RLENGTH - 10) + shift_by
       $0 = substr($0, 1, RSTART + 9) port substr($0, RSTART + RLENGTH)
     }
+    /^websocket\.advertise/       { sub(/\[\]/, "[\"localhost:" 8100 + number + nginx_shift "\"]") }
+    /^tcp\.advertise/             { sub(/\[\]/, "[\"localhost:" 8200 + number + nginx_shift "\"]") }
     /^comet\.node/                { sub(/"node[0-9]+"/, "\"node" number "\"") }
     /^\[/                         { section = $1 }
     section == "[zookeeper]"      { sub(/localhost:2181/, "localhost:" zookeeper) }
@@ -49,6 +53,52 @@ derive() {
 
 # port NAME KEY prints the port that NAME binds under KEY.
 port() { sed -n "s/^$2\.bind.*localhost:\([0-9]*\).*/\1/p" "$RUN_DIR/conf/$1.toml"; }
+
+# derive_nginx writes RUN_DIR/conf/nginx.conf from conf/: with the ports of the
+# daemons, its own shifted, all its files in RUN_DIR/nginx, and as this user.
+derive_nginx() {
+  local dir
+  mkdir -p "$RUN_DIR/nginx"
+  dir=$(cd "$RUN_DIR/nginx" && pwd)
+  awk -v dir="$dir" -v root="$(id -u)" -v shift_by="$PORT_SHIFT" -v ports="
+    8090=$(port web1 http) 8091=$(port web1 admin) 8290=$(port web2 http) 8291=$(port web2 admin)
+    6968=$(port comet1 websocket) 6969=$(port comet1 tcp) 7168=$(port comet2 websocket) 7169=$(port comet2 tcp)" '
+    BEGIN {
+      for (i = split(ports, pair); i > 0; i--) { split(pair[i], p, "="); moved[p[1]] = p[2] }
+    }
+    /^user / { if (root == 0) print "user root;"; next }
+    {
+      line = ""
+      while (match($0, /127\.0\.0\.1:[0-9]+/)) {
+        from = substr($0, RSTART + 10, RLENGTH - 10)
+        line = line substr($0, 1, RSTART + 9) (from in moved ? moved[from] : from + shift_by)
+        $0 = substr($0, RSTART + RLENGTH)
+      }
+      $0 = line $0
+      gsub("/var/log/nginx", dir)
+      print
+    }
+    /^http / {
+      n = split("client_body proxy fastcgi uwsgi scgi", kind, " ")
+      for (i = 1; i <= n; i++) print "    " kind[i] "_temp_path " dir "/" kind[i] ";"
+    }
+  ' conf/nginx/gopush.conf >"$RUN_DIR/conf/nginx.conf"
+}
+
+up_nginx() {
+  local ports port
+  pid_of nginx >/dev/null && return 0
+  derive_nginx
+  ports=$(sed -n 's/.*listen  *127\.0\.0\.1:\([0-9]*\).*/\1/p' "$RUN_DIR/conf/nginx.conf")
+  for port in $ports; do
+    if listening "$port"; then
+      die "port $port, wanted for nginx, is taken by another program; stop it, or move all ports: PORT_SHIFT=1000 $0 up"
+    fi
+  done
+  launch nginx /usr/sbin/nginx -e stderr -c "$(cd "$RUN_DIR" && pwd)/conf/nginx.conf" \
+    -g "daemon off; pid $(cd "$RUN_DIR" && pwd)/nginx/pid;"
+  for port in $ports; do await nginx 30 listening "$port"; done
+}
 
 # ready NAME asks the daemon itself.
 ready() {
@@ -81,6 +131,7 @@ status() {
   for name in web1 web2; do
     row $name "http http://localhost:$(port $name http)  admin http://localhost:$(port $name admin)  stat http://localhost:$(port $name stat)/stat" || down=1
   done
+  row nginx "http http://localhost:$((8000 + PORT_SHIFT))  admin http://localhost:$((8001 + PORT_SHIFT))  log $RUN_DIR/nginx/gopush.log" || down=1
   return $down
 }
 
@@ -93,17 +144,18 @@ case "${1:-}" in
     mkdir -p "$RUN_DIR/conf"
     for name in message1 message2 comet1 comet2 web1 web2; do up_daemon $name; done
     for name in message1 message2 comet1 comet2 web1 web2; do await $name 60 ready $name; done
+    up_nginx
     status
     cat <<EOF
 
 Try it:
   $BIN/gopush nodes --admin http://localhost:$(port web1 admin)
-  $BIN/gopush sub alice --web http://localhost:$(port web1 http)
-  $BIN/gopush push alice '{"hello":"cluster"}' --admin http://localhost:$(port web2 admin)
+  $BIN/gopush sub alice --web http://localhost:$((8000 + PORT_SHIFT))
+  $BIN/gopush push alice '{"hello":"cluster"}' --admin http://localhost:$((8001 + PORT_SHIFT))
 EOF
     ;;
   down)
-    for name in web2 web1 comet2 comet1 message2 message1; do stop $name; done
+    for name in nginx web2 web1 comet2 comet1 message2 message1; do stop $name; done
     scripts/services.sh down
     ;;
   status)

@@ -10,6 +10,8 @@ need() { # PACKAGE FILE: the file that shows the package is there
 }
 need redis-server /usr/bin/redis-server
 need zookeeper /usr/share/java/zookeeper.jar
+need nginx /usr/sbin/nginx
+need libnginx-mod-stream /usr/lib/nginx/modules/ngx_stream_module.so
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

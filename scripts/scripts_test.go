@@ -4,6 +4,7 @@ package scripts
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -69,7 +70,7 @@ func TestCluster(t *testing.T) {
 		}
 	})
 	up := s.must("scripts/cluster.sh up")
-	if again := s.must("scripts/cluster.sh up"); len(pids(up)) != 9 || !maps.Equal(pids(again), pids(up)) {
+	if again := s.must("scripts/cluster.sh up"); len(pids(up)) != 10 || !maps.Equal(pids(again), pids(up)) {
 		t.Errorf("up was repeated and is not as it was:\n%s\n%s", up, again)
 	}
 	for name, pid := range pids(up) {
@@ -78,7 +79,7 @@ func TestCluster(t *testing.T) {
 			t.Errorf("%s.pid holds %q (%v), want %s alone", name, file, err, pid)
 		}
 	}
-	// The lines that it prints do what they say, over either web.
+	// The lines that it prints do what they say, through Nginx.
 	var typed []string
 	for line := range strings.Lines(up) {
 		if command, ok := strings.CutPrefix(line, "  "); ok {
@@ -95,6 +96,22 @@ func TestCluster(t *testing.T) {
 	s.must(push)
 	if out := s.must(sub + " -n 1"); !strings.Contains(out, `{"hello":"cluster"}`) {
 		t.Errorf("%s\nshows %q", sub, out)
+	}
+	// Nginx is in front: clients are sent to it, and it lets no token in.
+	for _, want := range []string{":13101", ":13201"} {
+		if out := s.must(nodes); !strings.Contains(out, want) {
+			t.Errorf("%s\ndoes not show Nginx's port %s:\n%s", nodes, want, out)
+		}
+	}
+	for path, want := range map[string]int{"/1/time/get": http.StatusOK, "/1/token/add?k=alice&t=0": http.StatusForbidden} {
+		res, err := http.Get("http://localhost:13000" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("%s through Nginx: %s, want %d", path, res.Status, want)
+		}
 	}
 	// Both shards are in use: they hold something of sixteen keys each.
 	for i := range 16 {

@@ -1,4 +1,4 @@
-// Package testenv starts the real things for tests: Redis, ZooKeeper, our own
+// Package testenv starts the real things for tests: Redis, ZooKeeper, Nginx, our own
 // daemons, and a TCP proxy that breaks the connections between them.
 //
 //	r := testenv.Redis(t)            // redis-server in t.TempDir(), on a port of its own
