@@ -42,6 +42,7 @@ type shard struct {
 	state    atomic.Pointer[shardState]
 	waiting  atomic.Int64
 	sparse   rate.Sometimes
+	remind   reminder // while it is down; owned by watch
 
 	calls, failed atomic.Int64 // items
 }
@@ -129,14 +130,15 @@ func (h *shard) found(err error) {
 	case err != nil && (was.err == nil || was.err == errNotAsked):
 		glog.Warningf("message: shard down, its keys fail until it answers shard=%s err=%q", h.name, err)
 	case err != nil:
-		h.sparse.Do(func() {
-			glog.Warningf("message: waiting for a shard shard=%s down=%v err=%q", h.name, time.Since(was.since).Round(time.Second), err)
-		})
+		if h.remind.due(time.Now()) {
+			glog.Warningf("message: waiting for a shard shard=%s down=%v tries=%d err=%q", h.name, time.Since(was.since).Round(time.Second), h.remind.tries, err)
+		}
 		h.state.Store(&shardState{err: err, since: was.since})
 		return
 	default:
 		return
 	}
+	h.remind = reminder{}
 	h.state.Store(&shardState{err: err, since: time.Now()})
 }
 
