@@ -364,6 +364,9 @@ func TestHeldMessagesThatDoNotFitAreReadAgain(t *testing.T) {
 		wantBodies(t, sock, want...)
 		r.mustPush("k", `"live"`, false)
 		wantBodies(t, sock, append(want, `"live"`)...)
+		if n := r.stats.dropped.Load(); n != 0 {
+			t.Errorf("%d stored messages count as dropped", n)
+		}
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -237,6 +238,7 @@ type fakeSocket struct {
 	readEnd chan struct{} // closed with the socket
 	once    sync.Once
 	wdl     time.Time
+	rdl     time.Time
 	shut    bool
 }
 
@@ -248,6 +250,9 @@ func (s *fakeSocket) TryWrite(b []byte) (int, error) {
 	n := len(b)
 	if s.take != nil {
 		n = min(n, s.take(n))
+	}
+	if s.shut {
+		return 0, syscall.EPIPE
 	}
 	s.written.Write(b[:n])
 	return n, s.wrErr
@@ -267,6 +272,9 @@ func (s *fakeSocket) Write(b []byte) (int, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.shut {
+		return 0, syscall.EPIPE
+	}
 	return s.written.Write(b)
 }
 
@@ -278,10 +286,16 @@ func (s *fakeSocket) CloseWrite() error {
 	s.shut = true
 	return nil
 }
-func (s *fakeSocket) LocalAddr() net.Addr             { return nil }
-func (s *fakeSocket) RemoteAddr() net.Addr            { return nil }
-func (s *fakeSocket) SetDeadline(time.Time) error     { return nil }
-func (s *fakeSocket) SetReadDeadline(time.Time) error { return nil }
+func (s *fakeSocket) LocalAddr() net.Addr         { return nil }
+func (s *fakeSocket) RemoteAddr() net.Addr        { return nil }
+func (s *fakeSocket) SetDeadline(time.Time) error { return nil }
+func (s *fakeSocket) SetReadDeadline(t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rdl = t
+	return nil
+}
+
 func (s *fakeSocket) SetWriteDeadline(t time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -36,6 +38,9 @@ func TestOutboxKeepsOrderWhateverTheKernelTakes(t *testing.T) {
 			tasks.Wait()
 			if !bytes.Equal(sock.written.Bytes(), want.Bytes()) {
 				t.Error("what was written is not what was sent, in order")
+			}
+			if !sock.wdl.IsZero() {
+				t.Error("a deadline of a write that is done stays")
 			}
 			if n := stats.queued.Load(); n != 0 {
 				t.Errorf("%d bytes stay counted", n)
@@ -172,7 +177,60 @@ func TestOutboxFinishSendsTheLastFrameLast(t *testing.T) {
 		if !sock.shut || o.reason() != endDrain {
 			t.Errorf("shut=%v reason=%v", sock.shut, o.reason())
 		}
+		o.expectWithin(time.Hour) // the reader has heard something
+		if want := time.Now().Add(lingerTime); !sock.rdl.Equal(want) {
+			t.Errorf("reads end at %v, want %v", sock.rdl, want)
+		}
 	})
+}
+
+// hookedSocket lets a test carry out the writes that may wait.
+type hookedSocket struct {
+	*fakeSocket
+	write func(b []byte) (int, error)
+}
+
+func (s hookedSocket) Write(b []byte) (int, error) { return s.write(b) }
+
+func TestOutboxThatEndsUnderAWriteCountsRight(t *testing.T) {
+	for _, taken := range []int{0, 2, 5} {
+		t.Run(fmt.Sprint("at once ", taken), func(t *testing.T) {
+			sock := newFakeSocket()
+			o, tasks, stats := newOutbox(sock, roomy)
+			sock.take = func(int) int { o.end(endClosed); return taken }
+			o.send([]byte("hello"))
+			tasks.Wait()
+			if n := stats.queued.Load(); n != 0 {
+				t.Errorf("%d bytes stay counted", n)
+			}
+		})
+		t.Run(fmt.Sprint("waiting ", taken), func(t *testing.T) {
+			sock := newFakeSocket()
+			sock.take = func(int) int { return 0 }
+			o, tasks, stats := newOutbox(sock, roomy)
+			o.conn = hookedSocket{sock, func([]byte) (int, error) { o.end(endClosed); return taken, net.ErrClosed }}
+			o.send([]byte("hello"))
+			tasks.Wait()
+			if n := stats.queued.Load(); n != 0 {
+				t.Errorf("%d bytes stay counted", n)
+			}
+		})
+	}
+}
+
+func TestOutboxBearsWithASocketThatMoves(t *testing.T) {
+	sock := newFakeSocket()
+	sock.take = func(int) int { return 0 }
+	o, tasks, _ := newOutbox(sock, roomy)
+	o.conn = hookedSocket{sock, func(b []byte) (int, error) {
+		n, _ := sock.Write(b[:1])
+		return n, os.ErrDeadlineExceeded // the rest in its time
+	}}
+	o.send([]byte("hello"))
+	tasks.Wait()
+	if o.ended() || sock.written.String() != "hello" {
+		t.Errorf("ended=%v (%v) written=%q", o.ended(), o.reason(), sock.written.String())
+	}
 }
 
 func BenchmarkOutboxDirect(b *testing.B) {

@@ -2,16 +2,20 @@ package comet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"gopush-cluster/internal/mid"
 	"gopush-cluster/internal/peer"
+	"gopush-cluster/internal/rpcnet"
+	"gopush-cluster/internal/wire"
 )
 
 // hookOn returns a hook that runs f for calls named op.
@@ -442,5 +446,69 @@ func TestBaseIsAskedForAgainAfterASaveThatFails(t *testing.T) {
 		r.mustPush("k", "2", false)
 		time.Sleep(2 * time.Second)
 		wantBodies(t, sock, "2")
+	})
+}
+
+// A store that says it failed may have stored all the same; one that was never
+// reached has not.
+func TestWhatMayHaveBeenStoredIsAskedFor(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		key  string
+		err  error
+		want time.Duration
+	}{
+		{"the store failed", "bad", nil, 100 * time.Millisecond},
+		{"the answer was lost", "k", rpcnet.ErrLost, 100 * time.Millisecond},
+		{"nothing was sent", "k", rpcnet.ErrNotSent, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, nil, func(t *testing.T, r *rig) {
+				r.live(tt.key)
+				r.msgs.set(func(op string) error {
+					if op == "read" {
+						time.Sleep(100 * time.Millisecond)
+						return nil
+					}
+					return tt.err
+				}, nil)
+				if res := r.push(tt.key, "1", true); res.Code != peer.Failed {
+					t.Fatalf("code %d, want Failed", res.Code)
+				}
+				start := time.Now()
+				r.mustPush(tt.key, "2", false)
+				if d := time.Since(start); d != tt.want {
+					t.Errorf("waited %v, want %v", d, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// turningRing gives the key away after it was asked once.
+type turningRing struct {
+	*fakeRing
+	asked atomic.Bool
+}
+
+func (r *turningRing) Owns(string) error {
+	if r.asked.Swap(true) {
+		return peer.ErrNotMine
+	}
+	return nil
+}
+
+func TestRingThatChangesDuringAJoinLeavesNobodyBehind(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		r.Server.deps.Ring = &turningRing{fakeRing: r.ring}
+		sock := newFakeSocket()
+		_, err := r.subscribe(sock, wire.Sub{Key: "k", Heartbeat: 30 * time.Second}, false)
+		if !errors.Is(err, ErrNotOwner) || sock.written.Len() != 0 {
+			t.Errorf("err %v, written %q; want ErrNotOwner and nothing", err, sock.written.String())
+		}
+		synctest.Wait()
+		if n := r.env.table.len(); n != 0 {
+			t.Errorf("%d channels stay behind", n)
+		}
 	})
 }
