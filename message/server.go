@@ -54,7 +54,6 @@ type Server struct {
 	told      []string // addresses that others are told
 
 	started atomic.Bool
-	begun   time.Time
 }
 
 // New checks cfg, reads its secrets, opens the stores and binds the listeners,
@@ -64,7 +63,7 @@ func New(cfg Config, deps Deps) (_ *Server, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, member: deps.Member, begun: time.Now()}
+	s := &Server{cfg: cfg, member: deps.Member}
 	now := deps.Now
 	if now == nil {
 		now = time.Now

@@ -4,7 +4,6 @@ import "time"
 
 // Stat is what /stat shows of a message daemon.
 type Stat struct {
-	Started time.Time   `json:"started"`
 	Storage string      `json:"storage"`
 	Shards  []ShardStat `json:"shards"`
 }
@@ -23,7 +22,7 @@ type ShardStat struct {
 
 // Stat returns the daemon's numbers.
 func (s *Server) Stat() any {
-	st := Stat{Started: s.begun, Storage: s.cfg.Storage.Type}
+	st := Stat{Storage: s.cfg.Storage.Type}
 	for _, h := range s.shards.all {
 		state := h.state.Load()
 		one := ShardStat{

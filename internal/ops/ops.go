@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"gopush-cluster/internal/config"
+	"gopush-cluster/internal/version"
 )
 
 const (
@@ -27,7 +29,8 @@ const (
 type Options struct {
 	Stat  []string // addresses of /stat, /healthz and /readyz; may be empty
 	Pprof []string // addresses of /debug/pprof/; may be empty
-	// Numbers returns what /stat shows, as JSON. It is called concurrently.
+	// Numbers returns what /stat shows after the version and the start, as a JSON
+	// object. It is called concurrently.
 	Numbers func() any
 	// Ready returns nil when the daemon can do its work, otherwise why not.
 	Ready func(context.Context) error
@@ -130,9 +133,10 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 func statMux(opts Options) http.Handler {
+	about := about{Version: version.String(), Started: time.Now().UTC().Truncate(time.Second)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /stat", func(w http.ResponseWriter, _ *http.Request) {
-		body, err := json.MarshalIndent(opts.Numbers(), "", "  ")
+		body, err := encode(about, opts.Numbers())
 		if err != nil {
 			glog.Errorf("ops: /stat cannot be encoded err=%q", err)
 			http.Error(w, "the numbers cannot be encoded", http.StatusInternalServerError)
@@ -140,7 +144,7 @@ func statMux(opts Options) http.Handler {
 		}
 		w.Header().Set("Content-Type", "application/json;charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
-		w.Write(append(body, '\n'))
+		w.Write(body)
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, "alive")
@@ -155,6 +159,30 @@ func statMux(opts Options) http.Handler {
 		answer(w, http.StatusOK, "ready")
 	})
 	return mux
+}
+
+// about is what every /stat begins with. Counts are since Started.
+type about struct {
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+}
+
+// encode returns one object with what two others hold, for people to read.
+func encode(a about, numbers any) ([]byte, error) {
+	head, err := json.Marshal(a)
+	if err != nil {
+		return nil, err
+	}
+	rest, err := json.Marshal(numbers)
+	if err != nil {
+		return nil, err
+	}
+	if len(rest) > len("{}") {
+		head = append(append(head[:len(head)-1], ','), rest[1:]...)
+	}
+	var b bytes.Buffer
+	err = json.Indent(&b, append(head, '\n'), "", "  ")
+	return b.Bytes(), err
 }
 
 func answer(w http.ResponseWriter, status int, text string) {

@@ -10,6 +10,9 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"gopush-cluster/internal/version"
 )
 
 type numbers struct {
@@ -97,8 +100,15 @@ func TestAnswers(t *testing.T) {
 	if status, body := get(t, "GET", stat, "/readyz", ""); status != 200 || body != "ready\n" {
 		t.Errorf("/readyz once ready = %d %q, want 200 ready", status, body)
 	}
-	if _, body := get(t, "GET", stat, "/stat", ""); !json.Valid([]byte(body)) {
-		t.Errorf("/stat = %q, want JSON", body)
+	var told struct {
+		Version string
+		Started time.Time
+		numbers
+	}
+	_, body := get(t, "GET", stat, "/stat", "")
+	if err := json.Unmarshal([]byte(body), &told); err != nil || told.Version != version.String() ||
+		time.Since(told.Started).Abs() > time.Hour || told.Sessions != 3 || !strings.HasPrefix(body, "{\n  \"version\"") {
+		t.Errorf("/stat = %q (%v), want the version, the start and the numbers", body, err)
 	}
 }
 
