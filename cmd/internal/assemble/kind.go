@@ -48,6 +48,11 @@ func (k kind[C]) run(ctx context.Context, path string, reload <-chan struct{}) e
 	if err != nil {
 		return err
 	}
-	again := reloading(k.name, path, reload, k.load, u.reload, func(c C) int { return k.parts(c).log.V })
+	again := reloading(k.name, reload, reloader[C]{
+		load:      func() (C, error) { return k.load(path) },
+		apply:     u.reload,
+		verbosity: func(c C) int { return k.parts(c).log.V },
+		last:      cfg,
+	})
 	return stack(ctx, append([]layer{again}, u.layers...)...)
 }

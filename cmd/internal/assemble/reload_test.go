@@ -191,3 +191,40 @@ func documented(t *testing.T, daemon string) []string {
 	slices.Sort(keys)
 	return keys
 }
+
+// What SIGHUP took over is named, once, apart from what needs a restart.
+func TestReloadNamesWhatTookEffect(t *testing.T) {
+	cfg := web.DefaultConfig()
+	cfg.HTTP.Bind, cfg.Admin.Bind = []string{"127.0.0.1:0"}, []string{"127.0.0.1:0"}
+	cfg.Stat.Bind, cfg.Pprof.Bind = nil, nil
+	w, err := newWeb(cfg, registry.NewMemory())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := cfg
+	r := reloader[web.Config]{
+		load:      func() (web.Config, error) { return file, file.Validate() },
+		apply:     w.reload,
+		verbosity: func(web.Config) int { return 0 },
+		last:      cfg,
+	}
+	for _, step := range []struct {
+		name             string
+		edit             func()
+		applied, restart []string
+		fails            bool
+	}{
+		{"nothing", func() {}, nil, nil, false},
+		{"one of each", func() { file.Auth, file.HTTP.Bind = true, []string{"127.0.0.1:1"} }, []string{"auth"}, []string{"http.bind"}, false},
+		{"again", func() {}, nil, []string{"http.bind"}, false},
+		{"refused", func() { file.Auth, file.Admin.Allow = false, []string{"nowhere"} }, nil, nil, true},
+		{"mended, and what runs again", func() { file.Admin.Allow, file.HTTP.Bind = []string{"10.0.0.0/8"}, cfg.HTTP.Bind },
+			[]string{"admin.allow", "auth"}, nil, false},
+	} {
+		step.edit()
+		applied, restart, err := r.again()
+		if (err != nil) != step.fails || !slices.Equal(applied, step.applied) || !slices.Equal(restart, step.restart) {
+			t.Errorf("%s: applied %q, restart %q, err %v; want %q, %q, failure: %t", step.name, applied, restart, err, step.applied, step.restart, step.fails)
+		}
+	}
+}

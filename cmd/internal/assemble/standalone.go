@@ -110,7 +110,6 @@ func Standalone(ctx context.Context, path, data string, reload <-chan struct{}, 
 	if err != nil {
 		return fmt.Errorf("[web] %w", err)
 	}
-	load := func(path string) (StandaloneConfig, error) { return LoadStandalone(path, data) }
 	apply := func(next StandaloneConfig) (restart []string, err error) {
 		for _, part := range []struct {
 			name  string
@@ -130,7 +129,12 @@ func Standalone(ctx context.Context, path, data string, reload <-chan struct{}, 
 		}
 		return restart, nil
 	}
-	layers := []layer{reloading("standalone", path, reload, load, apply, StandaloneConfig.verbosity)}
+	layers := []layer{reloading("standalone", reload, reloader[StandaloneConfig]{
+		load:      func() (StandaloneConfig, error) { return LoadStandalone(path, data) },
+		apply:     apply,
+		verbosity: StandaloneConfig.verbosity,
+		last:      cfg,
+	})}
 	layers = append(layers, m.layers...)
 	layers = append(layers, c.layers...)
 	layers = append(layers, w.layers...)
