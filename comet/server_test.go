@@ -370,8 +370,11 @@ func TestServiceRefusesBadInput(t *testing.T) {
 	if err := c.Call("CometRPC.PushPrivates", peer.PushPrivatesArgs{Keys: []string{"a", "bad1", "foreign", "b"}, Msg: json.RawMessage(`1`), Expire: 60}, &fk); err != nil || !slices.Equal(fk.FKeys, []string{"bad1", "foreign"}) {
 		t.Errorf("PushPrivates: fk %v, %v", fk.FKeys, err)
 	}
-	if err := c.Call("CometRPC.Migrate", peer.MigrateArgs{Nodes: map[string]int{"n": 1}}, &ret); err != nil || len(r.ring.told) != 1 {
-		t.Errorf("Migrate: %v, told %v", err, r.ring.told)
+	for i, epoch := range []int64{0, 6, 7, 8} { // an old web's, older than the comet's own, the same, newer
+		args := peer.MigrateArgs{Nodes: map[string]int{"n": 1}, Epoch: epoch}
+		if err := c.Call("CometRPC.Migrate", args, &ret); err != nil || len(r.ring.told) != i+1 || (ret == 0) != (epoch <= 7) {
+			t.Errorf("Migrate of epoch %d: %d, %v, told %v", epoch, ret, err, r.ring.told)
+		}
 	}
 	if err := c.Call("CometRPC.Ping", 0, &ret); err != nil || ret != 0 {
 		t.Errorf("Ping: %d, %v", ret, err)

@@ -145,11 +145,14 @@ func (v *Service) Close(key string, ret *int) (err error) {
 }
 
 // Migrate tells the ring as a web sees it. What this comet reads from ZooKeeper
-// itself wins.
+// itself wins. The answer is 1 as long as its own ring is older.
 func (v *Service) Migrate(args *peer.MigrateArgs, ret *int) (err error) {
 	defer rpcnet.Recover("CometRPC.Migrate", &err)
 	v.s.called.Store(true)
 	v.s.deps.Ring.Told(*args)
+	if v.s.deps.Moves.Epoch() < args.Epoch {
+		*ret = 1
+	}
 	return nil
 }
 

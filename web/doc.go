@@ -11,8 +11,8 @@
 // the message saved directly, an answer that was lost is asked for once more
 // under the same nonce, and what is still not sure then is 65535 (delivery.go).
 //
-// Besides, one web at a time takes dead comets out of the ring (reaper.go,
-// verdict.go).
+// Besides, one web at a time tells comets when the ring has changed (migrate.go),
+// and takes dead ones out of it (reaper.go, verdict.go).
 //
 // Web keeps nothing: any number of them give the same answers. It does not
 // limit how often a client may ask; that is the proxy's in front, for now.

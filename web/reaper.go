@@ -94,7 +94,7 @@ func (r *reaper) round(ctx context.Context) {
 	if !r.hold(ctx) {
 		return
 	}
-	answers := r.ping(ctx, r.verdict.ask(nodes))
+	answers := r.ping(ctx, places(nodes))
 	if ctx.Err() != nil || !r.lock.Held() {
 		return
 	}

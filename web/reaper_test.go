@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"gopush-cluster/internal/peer"
 	"gopush-cluster/internal/registry"
 	"gopush-cluster/internal/rpcnet"
 )
@@ -25,7 +26,8 @@ type town struct {
 	changed chan struct{}
 	errs    map[string]error // place → what every call there ends with
 	calls   map[string]int   // place → how many there were
-	open    int              // connections that nobody has closed
+	told    map[string][]peer.MigrateArgs
+	open    int // connections that nobody has closed
 }
 
 // newTown follows the registry until ctx ends.
@@ -33,6 +35,7 @@ func newTown(ctx context.Context) *town {
 	c := &town{
 		Memory: registry.NewMemory(), changed: make(chan struct{}),
 		errs: make(map[string]error), calls: make(map[string]int),
+		told: make(map[string][]peer.MigrateArgs),
 	}
 	go c.Watch(ctx, func(s registry.Snapshot) {
 		c.mu.Lock()
@@ -110,7 +113,14 @@ func (w phone) Call(ctx context.Context, method string, args, reply any) error {
 	w.town.mu.Lock()
 	w.town.calls[w.addr]++
 	err := w.town.errs[w.addr]
+	if told, ok := args.(*peer.MigrateArgs); ok {
+		w.town.told[w.addr] = append(w.town.told[w.addr], *told)
+	}
 	w.town.mu.Unlock()
+	if errors.Is(err, errOlder) {
+		*reply.(*int) = 1
+		return nil
+	}
 	if errors.Is(err, errStuck) {
 		<-ctx.Done()
 	}
@@ -221,6 +231,62 @@ func TestReaperIsTooLate(t *testing.T) {
 	})
 }
 
+// Who has lost the lock while it asked leaves all as it is.
+func TestReaperWithoutItsLock(t *testing.T) {
+	inTown(t, []string{"node1", "node2"}, func(ctx context.Context, c *town, comets map[string]*registry.Membership) {
+		c.settle(errRefused, "node1")
+		die(t, ctx, comets["node1"])
+		synctest.Wait()
+		s := &Server{dir: c, reg: c.Memory, dial: c.dial, now: time.Now, timeout: time.Second, count: newCounters(), initial: DefaultConfig()}
+		r := s.newReaper()
+		r.round(ctx)
+		time.Sleep(6 * time.Second)
+		lost := r.lock
+		r.dial = func(addr string) Conn {
+			if err := lost.Unlock(ctx); err != nil { // as the end of the session does
+				t.Error(err)
+			}
+			return c.dial(addr)
+		}
+		r.round(ctx)
+		if got := c.names(); len(got) != 2 {
+			t.Errorf("ring = %v, want both", got)
+		}
+		r.dial = c.dial
+		time.Sleep(3 * time.Second)
+		r.round(ctx)
+		if got := c.names(); len(got) != 1 {
+			t.Errorf("ring = %v, want node2 alone once the lock is held again", got)
+		}
+	})
+}
+
+func TestReaperPingsAllAddresses(t *testing.T) {
+	errFiles := fmt.Errorf("%w: %w", rpcnet.ErrNotSent, syscall.EMFILE)
+	for _, tt := range []struct {
+		name          string
+		first, second error
+		want          heard
+	}{
+		{"both answer", nil, nil, anAnswer},
+		{"one answers", errRefused, nil, anAnswer},
+		{"one answers with an error", errStuck, errors.New("no such method"), anAnswer},
+		{"none answers", errRefused, errStuck, silence},
+		{"one we could not even ask", errRefused, errFiles, nothing},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inTown(t, nil, func(ctx context.Context, c *town, _ map[string]*registry.Membership) {
+				c.settle(tt.first, "a")
+				c.settle(tt.second, "b")
+				r := &reaper{dial: c.dial, timeout: time.Second}
+				if got := r.ping(ctx, []string{"a,b"})["a,b"]; got != tt.want {
+					t.Errorf("heard %v, want %v", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
 // Of two webs one works; when it ends, the other goes on.
 func TestReaperOneAtATime(t *testing.T) {
 	inTown(t, []string{"node1", "node2", "node3"}, func(ctx context.Context, c *town, comets map[string]*registry.Membership) {
@@ -274,10 +340,17 @@ func TestReaperThatIsBlind(t *testing.T) {
 		if err := other.Unlock(ctx); err != nil {
 			t.Fatal(err)
 		}
-		c.settle(nil, "node1", "node2")
+		c.settle(nil, "node2") // and node1 is silent as before
 		time.Sleep(14 * time.Second)
 		if try() != nil {
 			t.Error("a web that sees again does not work again")
+		}
+		if n := r.count.reaped.Load(); n != 0 {
+			t.Errorf("reaped = %d, want 0: what it saw while it was blind does not count", n)
+		}
+		time.Sleep(20 * time.Second)
+		if n := r.count.reaped.Load(); n == 0 {
+			t.Error("node1 is silent for 20 s more, and was not reaped")
 		}
 		stop()
 	})

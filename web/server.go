@@ -75,7 +75,7 @@ type Server struct {
 	// Set by New, then read-only.
 	dir       Directory
 	stored    Messages
-	reg       Registry // nil: nobody is reaped
+	reg       Registry // nil: nobody is reaped, nor told of the ring
 	dial      func(addr string) Conn
 	ring      func() []Node
 	now       func() time.Time
@@ -168,6 +168,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.followPending(gctx) })
 	if s.reg != nil {
 		g.Go(func() error { return s.newReaper().run(gctx) })
+		g.Go(func() error { return s.newMigration().run(gctx) })
 	}
 	for _, p := range s.ports {
 		g.Go(func() error {

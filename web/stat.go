@@ -11,6 +11,7 @@ type counters struct {
 	tooBig  atomic.Int64      // bodies over their limit
 	direct  atomic.Int64      // keys whose message web saved itself
 	synced  atomic.Int64      // keys whose comet was told of such a message
+	told    atomic.Int64      // comets that agreed to a ring that this web told
 	reaped  atomic.Int64      // dead comets that this web took out of the ring
 }
 
@@ -55,6 +56,7 @@ func (s *Server) Stat() any {
 		},
 		DirectSaves: c.direct.Load(),
 		Synced:      c.synced.Load(),
+		Told:        c.told.Load(),
 		Reaped:      c.reaped.Load(),
 	}
 	for path, n := range c.byPath {
@@ -72,6 +74,8 @@ type Stat struct {
 	DirectSaves int64 `json:"direct_saves"`
 	// Synced are the keys whose comet this web told of such a message.
 	Synced int64 `json:"synced"`
+	// Told are the comets that this web told of a ring, and that agreed to it.
+	Told int64 `json:"told"`
 	// Reaped are the dead comets that this web took out of the ring.
 	Reaped int64 `json:"reaped"`
 }

@@ -72,18 +72,6 @@ func (v *verdict) look(now time.Time, nodes []registry.Node) {
 // doubt forgets what came of pings: nobody asked for a while.
 func (v *verdict) doubt() { v.silent = nil }
 
-// ask returns the places of all comets to ping: those that are registered, and
-// where those that are gone were last.
-func (v *verdict) ask(nodes []registry.Node) []string {
-	places := registered(nodes)
-	for _, n := range nodes {
-		if len(n.Children) == 0 {
-			places = append(places, place(n.Last))
-		}
-	}
-	return distinct(places)
-}
-
 // judge returns the nodes to remove, after a look at the same nodes. answers
 // says what came of a round of pings, by place.
 func (v *verdict) judge(now time.Time, nodes []registry.Node, answers map[string]heard) []registry.Node {
@@ -184,6 +172,17 @@ func reach(places []string, answers map[string]heard) reached {
 		}
 	}
 	return r
+}
+
+// places returns where comets are, or were last.
+func places(nodes []registry.Node) []string {
+	all := registered(nodes)
+	for _, n := range nodes {
+		if len(n.Children) == 0 {
+			all = append(all, place(n.Last))
+		}
+	}
+	return distinct(all)
 }
 
 // registered returns the places of all comets that are registered, standbys too.

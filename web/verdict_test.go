@@ -67,7 +67,7 @@ func (s *story) sees() []string {
 	nodes := slices.SortedFunc(maps.Values(s.nodes), byNodeName)
 	s.look(s.now, nodes)
 	answers := make(map[string]heard)
-	for _, p := range s.ask(nodes) {
+	for _, p := range places(nodes) {
 		answers[p] = anAnswer
 		if h, ok := s.hears[p]; ok {
 			answers[p] = h
@@ -255,6 +255,16 @@ func TestVerdictDoubts(t *testing.T) {
 	want := []string{"0s: [node2]", "9s: [node1]"}
 	if got := s.wait(time.Minute); !slices.Equal(got, want) {
 		t.Errorf("died %q, want %q", got, want)
+	}
+}
+
+// Few pings in a long time say little.
+func TestVerdictWantsEnoughPings(t *testing.T) {
+	s := newStory("node1", "node2")
+	s.rules.Failures = 20
+	s.mute("node1")
+	if got := s.wait(time.Minute); !slices.Equal(got, []string{"19s: [node1]"}) {
+		t.Errorf("died %q, want node1 with the twentieth ping, after 19 s", got)
 	}
 }
 

@@ -120,6 +120,17 @@ func (c *Comet) Done(ctx context.Context, args DoneArgs) error {
 	return call(ctx, c.c, "CometRPC.Done", &args, &ret)
 }
 
+// Migrate tells the comet of the ring. It returns nil when the comet agrees: it
+// has this ring, or a newer one. One that only begins to look is ErrFailed, and
+// is to be told again.
+func (c *Comet) Migrate(ctx context.Context, args MigrateArgs) error {
+	var ret int
+	if err := call(ctx, c.c, "CometRPC.Migrate", &args, &ret); err != nil {
+		return err
+	}
+	return refused("CometRPC.Migrate", ret)
+}
+
 // Ping asks whether the comet answers.
 func (c *Comet) Ping(ctx context.Context) error {
 	var ret int
