@@ -173,6 +173,10 @@ func (c *cluster) troubles() []Trouble {
 			Name: "lose", Targets: c.comets, Least: 12 * time.Second, Most: 20 * time.Second,
 			Begin: func(name string) { c.servers[name].Kill() }, Heal: launch,
 		},
+		{ // the same for one that comes back and knows of nothing
+			Name: "freeze for long", Targets: c.comets, Least: 18 * time.Second, Most: 26 * time.Second,
+			Begin: func(name string) { c.servers[name].Pause() }, Heal: func(name string) { c.servers[name].Resume() },
+		},
 		{ // SIGTERM: a comet leaves the ring, and comes back into it
 			Name: "stop", Targets: c.daemons, Least: time.Second / 2, Most: 4 * time.Second,
 			Begin: func(name string) { c.servers[name].Signal(syscall.SIGTERM) },
