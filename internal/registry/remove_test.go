@@ -1,19 +1,32 @@
 package registry
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"path"
 	"testing"
 	"time"
 
 	"github.com/go-zookeeper/zk"
+
+	"gopush-cluster/internal/testenv"
 )
 
 // abandoned registers a comet of node1 and ends it, but not its session.
 func abandoned(t *testing.T, c cluster, i Info) *Membership {
-	s, _ := c.open(t)
+	t.Helper()
+	s, b := c.open(t)
 	m := s.JoinComet("node1", i)
-	run(t, m)()
+	stop := run(t, m)
+	testenv.Eventually(t, patience, func() error { // it writes there behind its child
+		data, _, err := b.get(t.Context(), m.parent)
+		if err == nil && !bytes.Equal(data, i.encode()) {
+			err = fmt.Errorf("the node's data is %q", data)
+		}
+		return err
+	})
+	stop()
 	return m
 }
 
