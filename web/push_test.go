@@ -38,6 +38,8 @@ func TestPushSent(t *testing.T) {
 			peer.Push{Keys: []string{"a"}, Msg: json.RawMessage(`1`), ExpireAt: second + 600, Nonce: order7, Retry: true}},
 		{"named by query", post("/1/admin/push/private?key=a&expire=600&id=order+7", "1"),
 			peer.Push{Keys: []string{"a"}, Msg: json.RawMessage(`1`), ExpireAt: second + 600, Nonce: order7, Retry: true}},
+		{"named by both: the header counts", post("/1/admin/push/private?key=a&expire=600&id=other", "1", "Idempotency-Key: order 7"),
+			peer.Push{Keys: []string{"a"}, Msg: json.RawMessage(`1`), ExpireAt: second + 600, Nonce: order7, Retry: true}},
 		{"many, named", post("/1/admin/push/mprivate?expire=600&id=order+7", `{"m":"[1, 2]","k":"b, a ,b,,a"}`),
 			peer.Push{Keys: []string{"b", "a"}, Msg: json.RawMessage(`[1,2]`), ExpireAt: second + 600, Nonce: order7, Retry: true}},
 		{"many, escapes in m", post("/1/admin/push/mprivate?expire=0", `{"k":"a","m":"{\"x\":\"\\u00e9\\ud83d\\ude00\"}","other":1}`),

@@ -116,6 +116,23 @@ message.path = "/gopush-cluster-message"
 	}
 }
 
+// As docs/configuration.md says: a table may follow a dotted key of its name, and
+// what is dotted inside belongs to the table.
+func TestDottedKeysAndTables(t *testing.T) {
+	got := defaults()
+	err := Load(write(t, "channel.auth = true\nrpc.ping = \"500ms\"\n[channel]\nmsgbuf = 256\nsndbuf.size = \"64KB\"\n"), &got)
+	want := defaults()
+	want.RPC.Ping = Duration(500 * time.Millisecond)
+	want.Channel.Auth, want.Channel.QueueLen, want.Channel.Sndbuf.Size = true, 256, 64*KB
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(sample{})); err != nil || diff != "" {
+		t.Errorf("Load = %v, want - got +\n%s", err, diff)
+	}
+	err = Load(write(t, "[channel]\nauth = true\nrpc.ping = \"500ms\"\n"), &got)
+	if err == nil || !strings.Contains(err.Error(), "channel.rpc: unknown key") {
+		t.Errorf("Load = %v, want rpc taken for a key of the table", err)
+	}
+}
+
 func TestEmptyFileIsTheDefaults(t *testing.T) {
 	got := defaults()
 	if err := Load(write(t, ""), &got); err != nil || !reflect.DeepEqual(got, defaults()) {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -195,6 +196,7 @@ func (d *Directory) read(s registry.Snapshot) {
 
 // publish puts v in the place of the current view. mu is held.
 func (d *Directory) publish(v *View) {
+	changes := d.View().changes(v)
 	if d.self != nil {
 		// First, so that whoever finds a key to be its own finds its former
 		// owner too.
@@ -206,7 +208,11 @@ func (d *Directory) publish(v *View) {
 	close(d.changed)
 	d.changed = make(chan struct{})
 	d.pingNow()
-	glog.Infof("directory: the cluster changed epoch=%d ring=%v messages=%d", v.Epoch, v.weights, len(v.messages))
+	if len(changes) > 0 {
+		glog.Infof("directory: the cluster changed (%s) epoch=%d ring=%v messages=%d", strings.Join(changes, "; "), v.Epoch, v.weights, len(v.messages))
+	} else if glog.V(1) {
+		glog.Infof("directory: read again, nothing of note is different epoch=%d", v.Epoch)
+	}
 }
 
 // ErrUnread means that nothing is known of the cluster: an empty ring is then no
