@@ -260,6 +260,13 @@ func testReapFrozen(t *testing.T, c *reapCluster) {
 		if err == nil && addr == c.comets[2].tcp {
 			err = errors.New("web names the frozen comet")
 		}
+		if err != nil {
+			return err
+		}
+		reply, err := knock(addr, key) // the heir may read the ring a moment after web
+		if err == nil && reply == "-n\r\n" {
+			err = errors.New("the heir does not know yet")
+		}
 		return err
 	})
 	heir := c.subscribe(key, "", "1.0") // as its client does when no heartbeat is answered
