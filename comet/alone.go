@@ -9,6 +9,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"gopush-cluster/internal/peer"
+	"gopush-cluster/internal/rpcnet"
 )
 
 // ZooKeeper away is no reason to do anything: the ring stands still and the
@@ -73,7 +74,8 @@ func (s *Server) followPeers(ctx context.Context) error {
 }
 
 // View tells another daemon how this comet sees the ring.
-func (v *Service) View(_ int, reply *peer.ViewReply) error {
+func (v *Service) View(_ int, reply *peer.ViewReply) (err error) {
+	defer rpcnet.Recover("CometRPC.View", &err)
 	*reply = v.s.deps.Peers.Tell()
 	return nil
 }

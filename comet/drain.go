@@ -10,9 +10,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// drain leaves the ring, waits until others have heard of it, stops accepting, sends everybody away at the pace of
-// migrate.rate, or faster where ctx ends sooner, and closes. One failing step
-// does not skip the next.
+// drain leaves the ring, waits until others have heard of it, stops accepting,
+// sends everybody away at the pace of migrate.rate, or faster where ctx ends
+// sooner, and closes. One failing step does not skip the next.
 func (s *Server) drain(ctx context.Context, leave context.CancelFunc, web *http.Server) error {
 	glog.Infof("comet: draining sessions=%d", s.stats.open())
 	leave()

@@ -157,7 +157,8 @@ func (v *Service) Migrate(args *peer.MigrateArgs, ret *int) (err error) {
 }
 
 // Ping answers. Webs ping every comet all the time.
-func (v *Service) Ping(_ int, ret *int) error {
+func (v *Service) Ping(_ int, ret *int) (err error) {
+	defer rpcnet.Recover("CometRPC.Ping", &err)
 	v.s.called.Store(true)
 	return nil
 }
