@@ -34,7 +34,7 @@ type channel struct {
 	sessions []*session
 	pushes   []*push // not yet answered, in order
 	saving   bool    // a run of pushes is under way to the store
-	handing  bool    // the first push is under way to former owners of the key
+	handing  bool    // a push that is not stored is under way to former owners of the key
 	asked    bool    // former owners have said how far they are
 	leaving  int     // holds to release when this turn ends
 
@@ -147,7 +147,7 @@ func (woken) handle(c *channel) { c.leaving++ }
 
 // pump works on the pushes at the head of the queue until it has to wait.
 func (c *channel) pump() {
-	if c.saving || c.handing {
+	if c.saving {
 		return
 	}
 	c.forget()
@@ -156,8 +156,11 @@ func (c *channel) pump() {
 		switch {
 		case p.expireAt > 0:
 			c.save()
-		case !p.handed && c.askFormer(p.payload, func(given int64) event { return handedOn{p, given} }):
+		case !c.handing && !p.handed && c.askFormer(p.payload, func(given int64) event { return handedOn{p, given} }):
 			c.handing = true
+		case c.handing && c.storedFirst():
+			c.save() // which waits for nobody
+		case c.handing:
 			return
 		case len(c.sessions) == 0:
 			c.pop(1)

@@ -197,7 +197,7 @@ func (c *channel) askFormer(p *payload, then func(given int64) event) bool {
 	return true
 }
 
-// handedOn brings word that the first push, which is not stored, is with the
+// handedOn brings word that a push, which is not stored, is with the
 // former owners; its turn here has come.
 type handedOn struct {
 	*push

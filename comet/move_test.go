@@ -176,6 +176,25 @@ func TestFormerOwnerThatHangsDelaysOnlyWhatIsNotStored(t *testing.T) {
 	})
 }
 
+func TestStoredPushDoesNotWaitBehindOneThatIsHandedOn(t *testing.T) {
+	moving(t, func(t *testing.T, m *move) {
+		_, here := m.to.live("k")
+		m.toFrom.hangs.Store(true)
+		first := make(chan peer.PushResult, 1)
+		go func() { first <- m.to.push("k", `"not stored"`, false) }()
+		synctest.Wait() // it is on its way to the former owner
+		begun := time.Now()
+		m.to.mustPush("k", `"stored"`, true)
+		if d := time.Since(begun); d != 0 {
+			t.Errorf("a stored push waited %v behind one that is not", d)
+		}
+		if res := <-first; res.Code != peer.OK {
+			t.Errorf("the push that is not stored: code %d", res.Code)
+		}
+		wantBodies(t, here, `"stored"`, `"not stored"`)
+	})
+}
+
 func TestFormerOwnerThatIsGoneIsForgotten(t *testing.T) {
 	for _, err := range []error{rpcnet.ErrNotSent, errors.New("x")} {
 		moving(t, func(t *testing.T, m *move) {
