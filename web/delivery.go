@@ -127,7 +127,7 @@ func (s *Server) byNode(targets []*target) map[string][]*target {
 
 // attempt sends m to one comet for group, once.
 func (s *Server) attempt(ctx context.Context, m message, group []*target) {
-	results, place, err := s.send(ctx, m, group)
+	results, comet, err := s.send(ctx, m, group)
 	var direct []*target
 	for i, t := range group {
 		var code peer.Code
@@ -136,9 +136,9 @@ func (s *Server) attempt(ctx context.Context, m message, group []*target) {
 		}
 		switch {
 		case err != nil:
-			t.why = fmt.Sprintf("%s: %v", place, err)
+			t.why = fmt.Sprintf("%s: %v", s.whereabouts(group[0].key, comet), err)
 		case code != peer.OK:
-			t.why = fmt.Sprintf("%s answered %v", place, code)
+			t.why = fmt.Sprintf("%s answered %v", s.whereabouts(group[0].key, comet), code)
 		}
 		switch {
 		case err == nil && code != peer.NotMine:
@@ -168,13 +168,11 @@ func (s *Server) attempt(ctx context.Context, m message, group []*target) {
 // those that do not are told that they are not its own. It waits for half of
 // the time left where the call may be repeated in the other half. The comet is
 // told of all of it: its answer to the repeat may rest on the first call.
-func (s *Server) send(ctx context.Context, m message, group []*target) (results []peer.PushResult, place string, err error) {
+func (s *Server) send(ctx context.Context, m message, group []*target) ([]peer.PushResult, *peer.Comet, error) {
 	comet, err := s.dir.Comet(group[0].key)
 	if err != nil {
-		return nil, "no comet", fmt.Errorf("%w: %w", rpcnet.ErrNotSent, err)
+		return nil, nil, fmt.Errorf("%w: %w", rpcnet.ErrNotSent, err)
 	}
-	node, _ := s.dir.Lookup(group[0].key)
-	place = fmt.Sprintf("node=%s comet=%s", node.Name, comet.Addr())
 	keys := make([]string, len(group))
 	lost := false
 	for i, t := range group {
@@ -187,10 +185,19 @@ func (s *Server) send(ctx context.Context, m message, group []*target) (results 
 		defer time.AfterFunc(time.Until(end)/2, cancel).Stop()
 		ctx = half
 	}
-	results, err = comet.Push(ctx, []peer.Push{{
+	results, err := comet.Push(ctx, []peer.Push{{
 		Keys: keys, Msg: m.body, ExpireAt: m.expireAt, Nonce: m.nonce, Retry: m.named || lost,
 	}})
-	return results, place, err
+	return results, comet, err
+}
+
+// whereabouts says in the log where key's comet is. nil: there is none.
+func (s *Server) whereabouts(key string, comet *peer.Comet) string {
+	if comet == nil {
+		return "no comet"
+	}
+	node, _ := s.dir.Lookup(key)
+	return fmt.Sprintf("node=%s comet=%s", node.Name, comet.Addr())
 }
 
 // save stores m for targets without a comet, which is told of it later. A
