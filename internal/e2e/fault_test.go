@@ -173,16 +173,7 @@ func TestMessageDies(t *testing.T) {
 	stop := c.load(book, "load")
 	time.Sleep(500 * time.Millisecond) // of load
 	c.messages[0].Kill()
-	// It is left out: a long run of pushes without one failure.
-	for run, i := 0, 0; run < 100; i++ {
-		ret, err := c.try(book, c.webs[0], fmt.Sprintf("run-%d", i%10), fmt.Sprint(i))
-		if run++; ret != 0 || err != nil {
-			run = 0
-		}
-		if i > 1000 {
-			t.Fatal("pushes keep failing")
-		}
-	}
+	c.longRun(book) // it is left out
 	c.messages[0].Start()
 	c.messages[1].Kill() // now all depends on the one that came back
 	testenv.Eventually(t, 15*time.Second, func() error {

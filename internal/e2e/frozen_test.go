@@ -19,15 +19,7 @@ func TestMessageFrozen(t *testing.T) {
 	stop := c.load(book, "load")
 	time.Sleep(300 * time.Millisecond) // of load
 	c.messages[0].Pause()
-	for run, i := 0, 0; run < 100; i++ {
-		ret, err := c.try(book, c.webs[0], fmt.Sprintf("run-%d", i%10), fmt.Sprint(i))
-		if run++; ret != 0 || err != nil {
-			run = 0
-		}
-		if i > 1000 {
-			t.Fatal("pushes keep failing")
-		}
-	}
+	c.longRun(book) // it is left out
 	c.messages[0].Resume()
 	time.Sleep(500 * time.Millisecond) // of load, and for what the woken one finds in its sockets
 	stop()

@@ -121,3 +121,17 @@ func (c *cluster) load(book *ledger, prefix string) (stop func()) {
 		wg.Wait()
 	}
 }
+
+// longRun pushes until a hundred pushes in a row have not failed.
+func (c *cluster) longRun(book *ledger) {
+	c.t.Helper()
+	for run, i := 0, 0; run < 100; i++ {
+		ret, err := c.try(book, c.webs[0], fmt.Sprintf("run-%d", i%10), fmt.Sprint(i))
+		if run++; ret != 0 || err != nil {
+			run = 0
+		}
+		if i > 1000 {
+			c.t.Fatal("pushes keep failing")
+		}
+	}
+}
