@@ -196,7 +196,7 @@ var reloaded = []string{"log.v", "node.weight", "storage.store", "redis.store", 
 
 // restart returns the keys that differ in next and want a restart.
 func (c Config) restart(next Config) []string {
-	return slices.DeleteFunc(config.Diff(c, next), func(key string) bool {
-		return slices.Contains(reloaded, key) || key == "redis.source" && sameSources(c.Redis.Source, next.Redis.Source)
+	return slices.DeleteFunc(config.Restart(c, next, reloaded), func(key string) bool {
+		return key == "redis.source" && sameSources(c.Redis.Source, next.Redis.Source)
 	})
 }

@@ -1,8 +1,6 @@
 package web
 
 import (
-	"slices"
-	"strings"
 	"time"
 
 	"gopush-cluster/internal/config"
@@ -155,9 +153,5 @@ var reloaded = []string{"admin.allow", "admin.secret_file", "auth", "log.", "rpc
 
 // restart returns the keys that differ in next and need a restart.
 func (c Config) restart(next Config) []string {
-	return slices.DeleteFunc(config.Diff(c, next), func(key string) bool {
-		return slices.ContainsFunc(reloaded, func(r string) bool {
-			return key == r || strings.HasSuffix(r, ".") && strings.HasPrefix(key, r)
-		})
-	})
+	return config.Restart(c, next, reloaded)
 }

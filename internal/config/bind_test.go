@@ -99,4 +99,13 @@ func TestDiff(t *testing.T) {
 	if d := Diff(x, y); !slices.Equal(d, []string{"a.bind", "a.v"}) {
 		t.Errorf("Diff = %v, want [a.bind a.v]", d)
 	}
+	if d := Restart(x, y, []string{"a.v"}); !slices.Equal(d, []string{"a.bind"}) {
+		t.Errorf("Restart = %v, want what is not taken over", d)
+	}
+	if d := Restart(x, y, []string{"a."}); len(d) != 0 {
+		t.Errorf("Restart = %v, want nothing: the whole table is taken over", d)
+	}
+	if d := Restart(x, y, []string{"a", "a.vv", "b."}); len(d) != 2 {
+		t.Errorf("Restart = %v, want both: no name stands for a key that begins with it", d)
+	}
 }

@@ -1,6 +1,10 @@
 package config
 
-import "reflect"
+import (
+	"reflect"
+	"slices"
+	"strings"
+)
 
 // Diff returns the keys, dotted and sorted, whose values differ between two
 // configurations of one type. A daemon that has read its file again compares
@@ -9,6 +13,17 @@ func Diff[C any](a, b C) []string {
 	var differ []string
 	diff("", reflect.ValueOf(a), reflect.ValueOf(b), &differ)
 	return differ
+}
+
+// Restart returns the keys that differ in next and need a restart: all but those
+// in taken, which a running daemon takes over. A name in taken that ends with a
+// dot is a whole table.
+func Restart[C any](running, next C, taken []string) []string {
+	return slices.DeleteFunc(Diff(running, next), func(key string) bool {
+		return slices.ContainsFunc(taken, func(t string) bool {
+			return key == t || strings.HasSuffix(t, ".") && strings.HasPrefix(key, t)
+		})
+	})
 }
 
 func diff(at string, a, b reflect.Value, differ *[]string) {
