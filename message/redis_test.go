@@ -216,6 +216,7 @@ func TestRedisForeignMemberInAnotherOrder(t *testing.T) {
 	defer s.Close()
 	do(t, admin, "ZADD", DefaultRedisPrefix+"k", 80, `{"expire":1,"msg":"over"}`)
 	do(t, admin, "ZADD", DefaultRedisPrefix+"k", 160, `{ "expire" : 9999999999, "msg" : "kept" }`)
+	do(t, admin, "ZADD", DefaultRedisPrefix+"k", 240, `{"mid":240,"nonce":"n","expire":9999999999,"msg":broken}`) // like ours, but for the JSON
 	got := s.Read(t.Context(), []query{{key: "k", limit: 10}})[0]
 	if got.err != nil || len(got.msgs) != 1 || string(got.msgs[0].Body) != `"kept"` {
 		t.Errorf("read %v, %v; want the one that has not expired", got.msgs, got.err)

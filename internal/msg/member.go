@@ -46,7 +46,8 @@ func MemberTail(m Message) []byte {
 }
 
 // SplitMember reads a member that AppendMember wrote, without a look at the JSON
-// of the message: what is stored was canonical when it came. The Body lies in
+// of the message: what is stored was canonical when it came. Where others
+// can write to the store, ParseMember checks that it still is. The Body lies in
 // raw. It reports false for anything else, such as an old daemon's member.
 func SplitMember(raw []byte) (Message, bool) {
 	head, body, ok := bytes.Cut(raw, []byte(`,"msg":`))
@@ -73,7 +74,7 @@ func SplitMember(raw []byte) (Message, bool) {
 // mid is the score for an old daemon's member, which carries none. It returns
 // ErrMember when raw is neither.
 func ParseMember(raw []byte, score int64) (Message, error) {
-	if m, ok := SplitMember(raw); ok {
+	if m, ok := SplitMember(raw); ok && Check(m.Body) == nil {
 		return m, nil
 	}
 	var m member

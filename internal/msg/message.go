@@ -57,14 +57,34 @@ func canonical(raw []byte) (json.RawMessage, error) {
 	return out.Bytes(), nil
 }
 
-// Check returns ErrNotUTF8 or ErrNotJSON if body cannot have come from
-// Canonical: where a peer says it has, this costs less than doing it again.
+// Check returns ErrNotUTF8 or ErrNotJSON unless body is what Canonical returns
+// for it. Where a peer or a store says that it is, this costs less than doing it
+// again.
 func Check(body []byte) error {
 	switch {
 	case !utf8.Valid(body):
 		return ErrNotUTF8
-	case !json.Valid(body) || bytes.IndexFunc(body, func(r rune) bool { return r < ' ' }) >= 0:
+	case !json.Valid(body) || !escaped(body):
 		return ErrNotJSON
 	}
 	return nil
+}
+
+// escaped reports whether valid JSON holds none of the bytes that Canonical
+// takes out: white space between its values, and what it escapes in strings.
+func escaped(body []byte) bool {
+	inside := false // a string
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case c < ' ' || c == '<' || c == '>' || c == '&' || c == ' ' && !inside:
+			return false
+		case c == '"':
+			inside = !inside
+		case c == '\\':
+			i++ // an escaped quote ends nothing
+		case c == 0xe2 && (bytes.HasPrefix(body[i:], []byte("\u2028")) || bytes.HasPrefix(body[i:], []byte("\u2029"))):
+			return false
+		}
+	}
+	return true
 }

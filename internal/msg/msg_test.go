@@ -93,6 +93,8 @@ func TestValidNonce(t *testing.T) {
 func FuzzParseMember(f *testing.F) {
 	f.Add([]byte(`{"mid":80,"nonce":"n","expire":1,"msg":{}}`), int64(1))
 	f.Add([]byte(`{"msg":[],"expire":1}`), int64(7))
+	f.Add([]byte(`{"mid":0,"nonce":"","expire":0,"msg":A}`), int64(1)) // our head before no JSON
+	f.Add([]byte(`{"mid":1,"nonce":"","expire":0,"msg":{ "a":"<" }}`), int64(1))
 	f.Fuzz(func(t *testing.T, raw []byte, score int64) {
 		m, err := ParseMember(raw, score)
 		if err != nil {
@@ -107,6 +109,31 @@ func FuzzParseMember(f *testing.F) {
 		back, err := ParseMember(AppendMember(nil, m), m.Mid)
 		if err != nil || back.Mid != m.Mid || back.Nonce != m.Nonce || back.Expires != m.Expires || !bytes.Equal(back.Body, m.Body) {
 			t.Fatalf("round trip of %+v gave %+v, %v", m, back, err)
+		}
+	})
+}
+
+func TestCheck(t *testing.T) {
+	for body, ok := range map[string]bool{
+		`{"a":"b c","d":[1,2]}`: true, `"\\"`: true, `"\"&"`: false, `"\" "`: true, `"\\" `: false,
+		`{ "a":1}`: false, "1\n": false, `"<"`: false, `"\u003c"`: true, "\"\u2028\"": false, "\"\u2027é\"": true,
+		`A`: false, ``: false, "\"\xff\"": false,
+	} {
+		if err := Check([]byte(body)); (err == nil) != ok {
+			t.Errorf("Check(%q) = %v, want ok %v", body, err, ok)
+		}
+	}
+}
+
+// FuzzCheck holds Check against Canonical itself.
+func FuzzCheck(f *testing.F) {
+	for _, s := range []string{`{"a":"b c"}`, `"\\" `, `"\" "`, "\"\u2028\"", `[ 1]`, `"<"`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		again, err := canonical(body)
+		if want := err == nil && bytes.Equal(again, body); (Check(body) == nil) != want {
+			t.Fatalf("Check(%q) = %v, but it is canonical: %v", body, Check(body), want)
 		}
 	})
 }
