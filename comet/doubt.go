@@ -70,10 +70,3 @@ func (e lastRead) handle(c *channel) {
 		c.doubt = nil
 	}
 }
-
-// raise takes note of a mid that is surely stored: what the sessions have not
-// seen up to it a fill hands them, and what is not stored follows it.
-func (c *channel) raise(last int64) {
-	c.target = max(c.target, last)
-	c.given = max(c.given, last)
-}

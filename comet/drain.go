@@ -39,21 +39,6 @@ func (s *Server) drain(ctx context.Context, leave context.CancelFunc, web *http.
 	return err
 }
 
-// sendAway ends the sessions of the channels that which names, at the pace of
-// lim, and tells those who understand it to ask web again.
-func (s *Server) sendAway(ctx context.Context, lim *rate.Limiter, why reason, which func(*channel) bool) {
-	s.env.table.each(func(c *channel) bool {
-		if which(c) {
-			if lim.Wait(ctx) != nil {
-				return false
-			}
-			c.hold()
-			c.post(ending(func(s *session) { s.sendAway(why) }))
-		}
-		return true
-	})
-}
-
 // awaitSockets waits until the last client's goroutine has ended. When ctx ends
 // first it closes what is left.
 func (s *Server) awaitSockets(ctx context.Context) {
@@ -75,27 +60,3 @@ func (s *Server) awaitSockets(ctx context.Context) {
 	})
 	<-gone
 }
-
-// followRing sends away the sessions of keys that the ring gives to others, each
-// time it changes, and says when they are gone, until ctx ends.
-func (s *Server) followRing(ctx context.Context) error {
-	for {
-		changed := s.deps.Ring.Changed()
-		epoch := s.deps.Moves.Epoch()
-		if !s.draining.Load() {
-			r := rate.Limit(s.cfg.Load().Migrate.Rate)
-			s.sendAway(ctx, rate.NewLimiter(r, burst(r)), endNotOwner, func(c *channel) bool { return s.owns(c.key) != nil })
-			if s.awaitMoved(ctx, changed) {
-				s.tellDone(ctx, changed, epoch)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-changed:
-		}
-	}
-}
-
-// burst keeps a pace even: no more at once than a twentieth of a second's worth.
-func burst(r rate.Limit) int { return max(1, int(r/20)) }

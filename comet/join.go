@@ -1,15 +1,9 @@
 package comet
 
 import (
-	"context"
 	"slices"
-	"time"
 
-	"github.com/golang/glog"
-
-	"gopush-cluster/internal/backoff"
 	"gopush-cluster/internal/mid"
-	"gopush-cluster/internal/peer"
 )
 
 // joining brings a new session, which is held: live messages wait until release.
@@ -55,63 +49,6 @@ func (end ending) handle(c *channel) {
 		end(s)
 	}
 }
-
-// askBase asks for the last mid of the key once somebody is there to whom it
-// matters. The answer of a save serves as well: it tells the last one before.
-func (c *channel) askBase() {
-	if c.based || c.basing || c.saving || len(c.sessions) == 0 {
-		return
-	}
-	c.basing = true
-	c.hold()
-	if !c.askFormer(nil, func(given int64) event { return furthest{given} }) {
-		c.readBase(newBaseBackoff())
-	}
-}
-
-func newBaseBackoff() *backoff.Backoff {
-	return &backoff.Backoff{Min: 50 * time.Millisecond, Max: 2 * time.Second}
-}
-
-func (c *channel) readBase(b *backoff.Backoff) {
-	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
-	c.env.store.read(ctx, peer.ReadItem{Key: c.key}, func(r peer.ReadResult, err error) {
-		cancel()
-		c.post(baseRead{last: r.Last, err: err, backoff: b})
-	})
-}
-
-// readTimeout bounds one read. What fails is tried again with back-off.
-const readTimeout = 2 * time.Second
-
-// baseRead brings the last mid that the store holds.
-type baseRead struct {
-	last    int64
-	err     error
-	backoff *backoff.Backoff
-}
-
-func (e baseRead) handle(c *channel) {
-	switch {
-	case e.err != nil && len(c.sessions) > 0 && !c.based:
-		if glog.V(1) {
-			glog.Infof("comet: base not learned key=%q err=%q", c.key, e.err)
-		}
-		time.AfterFunc(e.backoff.Next(), func() { c.post(again(func(c *channel) { c.readBase(e.backoff) })) })
-		return
-	case e.err == nil && !c.saving:
-		// With a save under way, last may be that very save's mid, which nobody
-		// has been handed yet. Its answer tells what was before it.
-		c.base(e.last)
-	}
-	c.basing = false
-	c.leaving++
-}
-
-// again runs a step once more after a while.
-type again func(c *channel)
-
-func (f again) handle(c *channel) { f(c) }
 
 // released ends the hold of a client that fetches by itself.
 type released struct{ *session }

@@ -2,19 +2,12 @@ package comet
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"strings"
 	"sync"
-	"time"
 
 	"github.com/golang/glog"
 
-	"gopush-cluster/internal/backoff"
-	"gopush-cluster/internal/batch"
 	"gopush-cluster/internal/msg"
 	"gopush-cluster/internal/peer"
-	"gopush-cluster/internal/rpcnet"
 )
 
 // Keys move when the ring changes. Their new owner serves them at once; the
@@ -45,115 +38,6 @@ type Moves interface {
 	Epoch() int64
 	// Comet returns the comet that owns key.
 	Comet(key string) (*peer.Comet, error)
-}
-
-// forwards is the way to former owners: one lane each, so that one that hangs
-// holds up nobody else's.
-type forwards struct {
-	moves Moves
-
-	mu     sync.Mutex
-	lanes  map[*peer.Comet]*batch.Lane[forward, peer.ForwardResult] // guarded by mu
-	closed bool                                                     // guarded by mu
-}
-
-// forward is one item on its way to a former owner.
-type forward struct {
-	key  string
-	body *payload // nil: none
-	mid  int64    // 0: not stored
-	prev int64
-	ends int64 // the expiry of a stored message
-}
-
-const (
-	// forwardTime bounds one call to a former owner. One that is frozen delays
-	// what is not stored by this much, once; a stored message waits for nobody.
-	forwardTime  = time.Second
-	forwardItems = 256
-	forwardBytes = 1 << 20
-	forwardQueue = 1 << 14
-)
-
-func newForwards(m Moves) *forwards {
-	return &forwards{moves: m, lanes: make(map[*peer.Comet]*batch.Lane[forward, peer.ForwardResult])}
-}
-
-// send hands f to a former owner and calls done once with the largest mid that
-// it has given to anyone. One that cannot be reached has given none.
-func (w *forwards) send(to *peer.Comet, f forward, done func(given int64, err error)) {
-	lane := w.lane(to)
-	if lane == nil {
-		done(0, batch.ErrClosed)
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), forwardTime)
-	lane.Submit(ctx, f, func(r peer.ForwardResult, err error) {
-		cancel()
-		if errors.Is(err, rpcnet.ErrNotSent) || errors.Is(err, peer.ErrNoMethod) {
-			w.moves.Gone(to)
-			err = nil
-		}
-		done(r.Given, err)
-	})
-}
-
-// lane returns the lane to a comet, or nil after close.
-func (w *forwards) lane(to *peer.Comet) *batch.Lane[forward, peer.ForwardResult] {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
-		return nil
-	}
-	lane := w.lanes[to]
-	if lane == nil {
-		lane = batch.New(batch.Options[forward]{
-			InFlight: 1, // what is not stored keeps its order
-			Items:    forwardItems, Queue: forwardQueue,
-			Weight: func(f forward) int { return f.body.bytes() }, MaxWeight: forwardBytes,
-		}, func(ctx context.Context, items []forward) ([]peer.ForwardResult, error) {
-			return to.Forward(ctx, forwardArgs(items))
-		})
-		w.lanes[to] = lane
-	}
-	return lane
-}
-
-// bytes is what the message weighs; no message weighs nothing.
-func (p *payload) bytes() int {
-	if p == nil {
-		return 0
-	}
-	return len(p.msg)
-}
-
-// forwardArgs renders items as one call. Those that share a message share its
-// bytes.
-func forwardArgs(items []forward) peer.ForwardArgs {
-	var a peer.ForwardArgs
-	index := map[*payload]int{nil: -1}
-	for _, f := range items {
-		i, ok := index[f.body]
-		if !ok {
-			i = len(a.Bodies)
-			index[f.body] = i
-			a.Bodies = append(a.Bodies, json.RawMessage(f.body.msg))
-		}
-		a.Items = append(a.Items, peer.ForwardItem{Key: f.key, Body: i, Mid: f.mid, Prev: f.prev, ExpireAt: f.ends})
-	}
-	return a
-}
-
-// close lets what is under way come to its end and takes no more.
-func (w *forwards) close() {
-	w.mu.Lock()
-	w.closed = true
-	all := w.lanes
-	w.lanes = nil
-	w.mu.Unlock()
-	for _, lane := range all {
-		lane.Close()
-	}
 }
 
 // forwardStored hands a stored message, or word of one, to former owners. Nobody
@@ -209,16 +93,6 @@ func (e handedOn) handle(c *channel) {
 	c.handing = false
 	c.given, c.asked = max(c.given, e.given), true
 	e.handed = true
-}
-
-// furthest brings how far former owners are with the key, before its base is
-// read.
-type furthest struct{ given int64 }
-
-func (e furthest) handle(c *channel) {
-	c.leaving++
-	c.given, c.asked = max(c.given, e.given), true
-	c.readBase(newBaseBackoff())
 }
 
 // forwarded brings what the new owner of the key hands on, or asks.
@@ -286,74 +160,3 @@ func (s *Server) handOver(key string, m int64) {
 		}
 	})
 }
-
-// awaitMoved waits until nobody is connected to a key of somebody else's, and
-// returns false if ctx ends or the ring changes first.
-func (s *Server) awaitMoved(ctx context.Context, changed <-chan struct{}) bool {
-	tick := time.NewTicker(movedLook)
-	defer tick.Stop()
-	for {
-		clean := true
-		s.env.table.each(func(c *channel) bool {
-			clean = s.owns(c.key) == nil || c.present.Load() == 0
-			return clean
-		})
-		if clean {
-			return true
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-changed:
-			return false
-		case <-tick.C:
-		}
-	}
-}
-
-// movedLook is how often a comet looks whether those it sent away are gone.
-const movedLook = 100 * time.Millisecond
-
-// tellDone tells every other comet that nobody is connected here to a key of
-// theirs in the ring of that epoch. It tries again until each has heard it, is
-// out of reach, or the ring changes.
-func (s *Server) tellDone(ctx context.Context, changed <-chan struct{}, epoch int64) {
-	ctx, cancel := context.WithCancel(ctx)
-	var watch, tell sync.WaitGroup
-	watch.Go(func() {
-		select {
-		case <-changed:
-		case <-ctx.Done():
-		}
-		cancel()
-	})
-	args := peer.DoneArgs{Addr: strings.Join(s.info.RPC, ","), Epoch: epoch, High: s.env.table.highest()}
-	for _, to := range s.deps.Moves.Others() {
-		tell.Go(func() { tellOne(ctx, to, args) })
-	}
-	tell.Wait()
-	cancel()
-	watch.Wait()
-}
-
-func tellOne(ctx context.Context, to *peer.Comet, args peer.DoneArgs) {
-	wait := backoff.Backoff{Min: 100 * time.Millisecond, Max: 5 * time.Second}
-	for refused := 0; refused < doneTries; {
-		call, cancel := context.WithTimeout(ctx, forwardTime)
-		err := to.Done(call, args)
-		cancel()
-		switch {
-		case err == nil, errors.Is(err, peer.ErrNoMethod):
-			return
-		case errors.Is(err, rpcnet.ErrNotSent):
-			refused++
-		}
-		if wait.Wait(ctx) != nil {
-			return
-		}
-	}
-}
-
-// doneTries is after how many dials in vain a comet is taken to be gone. Should
-// it come back, that is a change of the ring.
-const doneTries = 5

@@ -2,8 +2,12 @@ package comet
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 
+	"github.com/golang/glog"
+
+	"gopush-cluster/internal/msg"
 	"gopush-cluster/internal/peer"
 )
 
@@ -59,3 +63,69 @@ func (p *push) refuse(code peer.Code) {
 
 // abandoned reports whether the caller has given up.
 func (p *push) abandoned() bool { return p.answered.Load() }
+
+// push hands each push to the channels of its keys and waits for all of them, at
+// most until ctx ends.
+func (s *Server) push(ctx context.Context, pushes []peer.Push) []peer.PushResult {
+	n := 0
+	for _, p := range pushes {
+		n += len(p.Keys)
+	}
+	s.stats.pushes.Add(int64(n))
+	c := newCall(ctx, n)
+	items := make([]push, n)
+	keys := make([]string, 0, n)
+	if glog.V(2) {
+		defer func() {
+			for i, r := range c.results {
+				glog.Infof("comet: pushed key=%q mid=%d bytes=%d code=%v", keys[i], r.Mid, len(items[i].msg), r.Code)
+			}
+		}()
+	}
+	for _, p := range pushes {
+		body := &payload{msg: p.Msg}
+		bad := checkPush(p)
+		for _, key := range p.Keys {
+			item := &items[len(keys)]
+			item.payload, item.call, item.index = body, c, len(keys)
+			item.expireAt, item.nonce, item.retry = p.ExpireAt, p.Nonce, p.Retry
+			keys = append(keys, key)
+			switch {
+			case bad != nil || peer.CheckKey(key) != nil:
+				item.refuse(peer.Invalid)
+			case s.owns(key) != nil:
+				item.refuse(peer.NotMine)
+			default:
+				s.env.table.acquire(key, s.env.channel(key)).post(pushed{item})
+			}
+		}
+	}
+	c.finish()
+	select {
+	case <-c.done:
+		return c.results
+	case <-ctx.Done():
+	}
+	for i := range items {
+		if !items[i].claim() {
+			continue
+		}
+		s.stats.failed.Add(1)
+		items[i].answer(peer.PushResult{Code: peer.Failed})
+		if ch := s.env.table.find(keys[i]); ch != nil {
+			ch.post(woken{}) // what waits behind it need not
+		}
+	}
+	<-c.done // whoever claimed one before us answers at once
+	return c.results
+}
+
+func checkPush(p peer.Push) error {
+	if err := msg.Check(p.Msg); err != nil {
+		return fmt.Errorf("%w: %w", peer.ErrInvalid, err)
+	}
+	if p.ExpireAt < 0 || p.ExpireAt > 0 && (p.Nonce == "" || !msg.ValidNonce(p.Nonce)) {
+		return fmt.Errorf("%w: expiry or nonce", peer.ErrInvalid)
+	}
+	return nil
+}

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"gopush-cluster/internal/mid"
 )
 
 // retries knows the nonces of pushes that came a second time. Web repeats a push
@@ -41,4 +43,20 @@ func (r *retries) mark(p *push, now time.Time) {
 		p.retry = recent || former
 	}
 	r.any.Store(len(r.recent)+len(r.former) > 0)
+}
+
+// strange notes that messages are stored here whose pushes this comet may yet
+// read for the first time: web repeats one in another way where its connection
+// is lost, and stores it itself if it must, while the original waits in the
+// buffer of a comet, or a proxy, that is frozen.
+func (c *channel) strange() { c.stranger = c.env.now().Add(retryAge) }
+
+// searched returns above which mid the store has to look for the nonces of
+// pushes: above known, or from before the time in which a stranger was stored.
+func (c *channel) searched() int64 {
+	now := c.env.now()
+	if now.After(c.stranger) {
+		return c.known
+	}
+	return min(c.known, mid.Of(now)-baseAge)
 }

@@ -1,0 +1,125 @@
+package comet
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"gopush-cluster/internal/backoff"
+	"gopush-cluster/internal/peer"
+	"gopush-cluster/internal/rpcnet"
+)
+
+// followRing sends away the sessions of keys that the ring gives to others, each
+// time it changes, and says when they are gone, until ctx ends.
+func (s *Server) followRing(ctx context.Context) error {
+	for {
+		changed := s.deps.Ring.Changed()
+		epoch := s.deps.Moves.Epoch()
+		if !s.draining.Load() {
+			r := rate.Limit(s.cfg.Load().Migrate.Rate)
+			s.sendAway(ctx, rate.NewLimiter(r, burst(r)), endNotOwner, func(c *channel) bool { return s.owns(c.key) != nil })
+			if s.awaitMoved(ctx, changed) {
+				s.tellDone(ctx, changed, epoch)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+	}
+}
+
+// sendAway ends the sessions of the channels that which names, at the pace of
+// lim, and tells those who understand it to ask web again.
+func (s *Server) sendAway(ctx context.Context, lim *rate.Limiter, why reason, which func(*channel) bool) {
+	s.env.table.each(func(c *channel) bool {
+		if which(c) {
+			if lim.Wait(ctx) != nil {
+				return false
+			}
+			c.hold()
+			c.post(ending(func(s *session) { s.sendAway(why) }))
+		}
+		return true
+	})
+}
+
+// burst keeps a pace even: no more at once than a twentieth of a second's worth.
+func burst(r rate.Limit) int { return max(1, int(r/20)) }
+
+// awaitMoved waits until nobody is connected to a key of somebody else's, and
+// returns false if ctx ends or the ring changes first.
+func (s *Server) awaitMoved(ctx context.Context, changed <-chan struct{}) bool {
+	tick := time.NewTicker(movedLook)
+	defer tick.Stop()
+	for {
+		clean := true
+		s.env.table.each(func(c *channel) bool {
+			clean = s.owns(c.key) == nil || c.present.Load() == 0
+			return clean
+		})
+		if clean {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-changed:
+			return false
+		case <-tick.C:
+		}
+	}
+}
+
+// movedLook is how often a comet looks whether those it sent away are gone.
+const movedLook = 100 * time.Millisecond
+
+// tellDone tells every other comet that nobody is connected here to a key of
+// theirs in the ring of that epoch. It tries again until each has heard it, is
+// out of reach, or the ring changes.
+func (s *Server) tellDone(ctx context.Context, changed <-chan struct{}, epoch int64) {
+	ctx, cancel := context.WithCancel(ctx)
+	var watch, tell sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+		cancel()
+	})
+	args := peer.DoneArgs{Addr: strings.Join(s.info.RPC, ","), Epoch: epoch, High: s.env.table.highest()}
+	for _, to := range s.deps.Moves.Others() {
+		tell.Go(func() { tellOne(ctx, to, args) })
+	}
+	tell.Wait()
+	cancel()
+	watch.Wait()
+}
+
+func tellOne(ctx context.Context, to *peer.Comet, args peer.DoneArgs) {
+	wait := backoff.Backoff{Min: 100 * time.Millisecond, Max: 5 * time.Second}
+	for refused := 0; refused < doneTries; {
+		call, cancel := context.WithTimeout(ctx, forwardTime)
+		err := to.Done(call, args)
+		cancel()
+		switch {
+		case err == nil, errors.Is(err, peer.ErrNoMethod):
+			return
+		case errors.Is(err, rpcnet.ErrNotSent):
+			refused++
+		}
+		if wait.Wait(ctx) != nil {
+			return
+		}
+	}
+}
+
+// doneTries is after how many dials in vain a comet is taken to be gone. Should
+// it come back, that is a change of the ring.
+const doneTries = 5
