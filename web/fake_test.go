@@ -263,8 +263,8 @@ func newFixture(t testing.TB, cfg Config) *fixture {
 	s, err := New(cfg, Deps{
 		Directory: f.cluster,
 		Messages:  f.messages,
-		Nodes: func() []Node {
-			return []Node{{Name: "node1", Weight: 1, Share: 1, Active: "0000000001", RPC: []string{"127.0.0.1:6970"}, Alive: true}}
+		Nodes: func() ([]Node, int64) {
+			return []Node{{Name: "node1", Weight: 1, Share: 1, Active: "0000000001", RPC: []string{"127.0.0.1:6970"}, Alive: true}}, 7
 		},
 		Now:    func() time.Time { return at },
 		Random: bytes.NewReader(bytes.Repeat([]byte{0xab}, 1<<16)),

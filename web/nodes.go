@@ -28,13 +28,14 @@ func (s *Server) nodes(q *request) ([]byte, error) {
 	if err := s.dir.Await(ctx); err != nil {
 		return nil, fmt.Errorf("web: no ring: %w", err)
 	}
-	nodes := s.ring()
+	nodes, epoch := s.ring()
 	if nodes == nil {
 		nodes = []Node{}
 	}
 	data, err := json.Marshal(struct {
 		Nodes []Node `json:"nodes"`
-	}{nodes})
+		Epoch int64  `json:"epoch"` // of the ring: webs that tell the same agree
+	}{nodes, epoch})
 	if err != nil {
 		return nil, fmt.Errorf("web: nodes: %w", err)
 	}

@@ -65,7 +65,7 @@ type Deps struct {
 	Messages  Messages
 	Registry  Registry               // where comets register; nil: this web changes nothing there
 	Dial      func(addr string) Conn // to a comet's RPC; with Registry
-	Nodes     func() []Node          // the ring for /1/admin/nodes; nil: none
+	Nodes     func() ([]Node, int64) // the ring for /1/admin/nodes, and its epoch; nil: none
 	Now       func() time.Time       // nil: time.Now
 	Random    io.Reader              // nonces and chance; nil: crypto/rand
 }
@@ -77,7 +77,7 @@ type Server struct {
 	stored    Messages
 	reg       Registry // nil: nobody is reaped, nor told of the ring
 	dial      func(addr string) Conn
-	ring      func() []Node
+	ring      func() ([]Node, int64)
 	now       func() time.Time
 	random    io.Reader
 	timeout   time.Duration // of a call that is no push
@@ -132,7 +132,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		s.random = rand.Reader
 	}
 	if s.ring == nil {
-		s.ring = func() []Node { return nil }
+		s.ring = func() ([]Node, int64) { return nil, 0 }
 	}
 	s.rules.Store(rules)
 	err = s.bind("http", cfg.HTTP.Bind, s.route(public, false), false)

@@ -289,7 +289,7 @@ func TestURLs(t *testing.T) {
 		{"delete of a key the store refuses", post("/admin/msg/clean", `key=gopush:x`), param},
 
 		// ours
-		{"nodes", get("/1/admin/nodes"), `{"data":{"nodes":[{"name":"node1","weight":1,"share":1,"active":"0000000001","standbys":0,"rpc":["127.0.0.1:6970"],"tcp":null,"ws":null,"alive":true}]},"ret":0}`},
+		{"nodes", get("/1/admin/nodes"), `{"data":{"nodes":[{"name":"node1","weight":1,"share":1,"active":"0000000001","standbys":0,"rpc":["127.0.0.1:6970"],"tcp":null,"ws":null,"alive":true}],"epoch":7},"ret":0}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			line, _, _ := strings.Cut(tt.request, " HTTP")

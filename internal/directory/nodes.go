@@ -29,8 +29,8 @@ func (d *Directory) Node(name string) (*peer.Comet, bool) {
 	return p.link.comet, true
 }
 
-// Nodes returns the nodes of the ring, by name.
-func (d *Directory) Nodes() []NodeState {
+// Nodes returns the nodes of the ring, by name, and the ring's epoch.
+func (d *Directory) Nodes() ([]NodeState, int64) {
 	v := d.View()
 	share := v.Ring.Share()
 	states := make([]NodeState, 0, len(v.Nodes))
@@ -51,5 +51,5 @@ func (d *Directory) Nodes() []NodeState {
 		}
 		states = append(states, s)
 	}
-	return states
+	return states, v.Epoch
 }

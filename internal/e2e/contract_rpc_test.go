@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/rpc"
 	"slices"
 	"testing"
@@ -65,6 +66,24 @@ func dialRPC(t *testing.T, addr string) *rpc.Client {
 	}
 	t.Cleanup(func() { client.Close() })
 	return client
+}
+
+// ask calls method over a connection of its own and returns the reply.
+func ask[R any](addr, method string, args any) (R, error) {
+	var none R
+	conn, err := net.DialTimeout("tcp", addr, patience)
+	if err != nil {
+		return none, err
+	}
+	client := rpc.NewClient(conn)
+	defer client.Close()
+	reply := new(R)
+	select {
+	case c := <-client.Go(method, args, reply, make(chan *rpc.Call, 1)).Done:
+		return *reply, c.Error
+	case <-time.After(patience):
+		return none, fmt.Errorf("%s: no answer", method)
+	}
 }
 
 // call calls method and wants no error. It returns the reply.

@@ -45,7 +45,7 @@ func newWeb(cfg web.Config, c cluster) (webUnit, error) {
 		Dial: func(addr string) web.Conn {
 			return rpcnet.NewClient(addr, clientOptions(cfg.RPC.Calls, trust))
 		},
-		Nodes: func() []web.Node { return ring(dir) },
+		Nodes: func() ([]web.Node, int64) { return ring(dir) },
 	})
 	if err != nil {
 		return webUnit{}, err
@@ -58,10 +58,11 @@ func newWeb(cfg web.Config, c cluster) (webUnit, error) {
 	return webUnit{unit[web.Config]{[]layer{o.Run, dir.Run, server.Run}, reload}, server, dir}, nil
 }
 
-// ring returns the nodes as web shows them.
-func ring(dir *directory.Directory) []web.Node {
+// ring returns the nodes as web shows them, and the epoch.
+func ring(dir *directory.Directory) ([]web.Node, int64) {
 	var nodes []web.Node
-	for _, n := range dir.Nodes() {
+	states, epoch := dir.Nodes()
+	for _, n := range states {
 		nodes = append(nodes, web.Node{
 			Name: n.Name, Weight: n.Weight, Share: n.Share,
 			Active: n.Active, Standbys: n.Standbys,
@@ -69,5 +70,5 @@ func ring(dir *directory.Directory) []web.Node {
 			Alive: n.Alive, Seen: n.Seen,
 		})
 	}
-	return nodes
+	return nodes, epoch
 }
