@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes sure that the servers which the tests start are installed (Debian
-# packages). As root it installs what is missing; otherwise it says what is
-# missing and fails.
+# deps.sh [cluster]: makes sure that the servers which the tests start are
+# installed (Debian packages), or only those of services.sh and cluster.sh. As root
+# it installs what is missing; otherwise it says what is missing and fails.
 set -euo pipefail
 
 missing=()
@@ -9,13 +9,14 @@ need() { # PACKAGE FILE: the file that shows the package is there
 	[ -e "$2" ] || missing+=("$1")
 }
 need redis-server /usr/bin/redis-server
+[ "${1-}" = cluster ] || need mariadb-server /usr/sbin/mariadbd
 need zookeeper /usr/share/java/zookeeper.jar
 need nginx /usr/sbin/nginx
 need libnginx-mod-stream /usr/lib/nginx/modules/ngx_stream_module.so
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-	echo "missing for the tests: ${missing[*]}" >&2
+	echo "missing: ${missing[*]}" >&2
 	echo "install them as root:  apt-get update && apt-get install -y --no-install-recommends ${missing[*]}" >&2
 	exit 1
 fi

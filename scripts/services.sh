@@ -77,7 +77,7 @@ status() {
 
 case "${1:-}" in
   up)
-    scripts/deps.sh
+    scripts/deps.sh cluster
     mkdir -p "$RUN_DIR"
     up_zookeeper
     up_redis redis1 "$REDIS1_PORT" REDIS1_PORT

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# test.sh: what make test and CI run. Real ZooKeeper and Redis are part of it;
-# deps.sh installs them where it may.
+# test.sh: what make test and CI run. Real ZooKeeper, Redis, MariaDB
+# and Nginx are part of it; deps.sh installs them where it may.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/deps.sh

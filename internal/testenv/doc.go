@@ -1,5 +1,5 @@
-// Package testenv starts the real things for tests: Redis, ZooKeeper, Nginx, our own
-// daemons, and a TCP proxy that breaks the connections between them.
+// Package testenv starts the real things for tests: Redis, MariaDB, ZooKeeper, Nginx,
+// our own daemons, and a TCP proxy that breaks the connections between them.
 //
 //	r := testenv.Redis(t)            // redis-server in t.TempDir(), on a port of its own
 //	p := testenv.Proxy(t, r.Addr())  // p.Cut(), p.Hold(…), p.Refuse(), p.Delay(…)

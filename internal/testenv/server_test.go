@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"net"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,33 @@ func TestZooKeeper(t *testing.T) {
 	if err := z.serving(); err != nil {
 		t.Errorf("after Wipe: %v", err)
 	}
+}
+
+func TestMariaDBKeepsDataOverKill(t *testing.T) {
+	m := MariaDB(t)
+	query := func(sql string) string {
+		t.Helper()
+		out, err := exec.Command("mariadb", "--no-defaults", "--socket="+m.Socket(), "--user=root", "-N", "-e", sql, "gopush").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", sql, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	query("CREATE TABLE t (n INT) ENGINE=InnoDB; INSERT INTO t VALUES (7)")
+	m.Kill()
+	if err := m.greets(); err == nil {
+		t.Fatal("a killed MariaDB answers")
+	}
+	m.Start()
+	if got := query("SELECT n FROM t"); got != "7" {
+		t.Errorf("after kill -9: %q, want 7", got)
+	}
+	m.Pause()
+	if err := m.greets(); err == nil {
+		t.Error("a paused MariaDB answers")
+	}
+	m.Resume()
+	Eventually(t, 5*time.Second, m.greets)
 }
 
 func command(t *testing.T, addr, request, want string) {
