@@ -1,12 +1,6 @@
 package comet
 
 import (
-	"context"
-	"time"
-
-	"github.com/golang/glog"
-
-	"gopush-cluster/internal/backoff"
 	"gopush-cluster/internal/mid"
 	"gopush-cluster/internal/peer"
 )
@@ -18,9 +12,8 @@ func (c *channel) askBase() {
 		return
 	}
 	c.basing = true
-	c.hold()
 	if !c.askFormer(nil, func(given int64) event { return furthest{given} }) {
-		c.readBase(newBaseBackoff())
+		c.readBase()
 	}
 }
 
@@ -31,46 +24,22 @@ type furthest struct{ given int64 }
 func (e furthest) handle(c *channel) {
 	c.leaving++
 	c.given, c.asked = max(c.given, e.given), true
-	c.readBase(newBaseBackoff())
+	c.readBase()
 }
 
-func newBaseBackoff() *backoff.Backoff {
-	return &backoff.Backoff{Min: 50 * time.Millisecond, Max: 2 * time.Second}
-}
-
-func (c *channel) readBase(b *backoff.Backoff) {
-	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
-	c.env.store.read(ctx, peer.ReadItem{Key: c.key}, func(r peer.ReadResult, err error) {
-		cancel()
-		c.post(baseRead{last: r.Last, err: err, backoff: b})
+func (c *channel) readBase() {
+	c.read(&reading{
+		item:   peer.ReadItem{Key: c.key},
+		wanted: func() bool { return len(c.sessions) > 0 && !c.based },
+		done: func(r peer.ReadResult, err error) {
+			c.basing = false
+			// With a save under way, the last mid may be that very save's, which
+			// nobody has been handed yet. Its answer tells what was before it.
+			if err == nil && !c.saving {
+				c.base(r.Last)
+			}
+		},
 	})
-}
-
-// readTimeout bounds one read. What fails is tried again with back-off.
-const readTimeout = 2 * time.Second
-
-// baseRead brings the last mid that the store holds.
-type baseRead struct {
-	last    int64
-	err     error
-	backoff *backoff.Backoff
-}
-
-func (e baseRead) handle(c *channel) {
-	switch {
-	case e.err != nil && len(c.sessions) > 0 && !c.based:
-		if glog.V(1) {
-			glog.Infof("comet: base not learned key=%q err=%q", c.key, e.err)
-		}
-		time.AfterFunc(e.backoff.Next(), func() { c.post(again(func(c *channel) { c.readBase(e.backoff) })) })
-		return
-	case e.err == nil && !c.saving:
-		// With a save under way, last may be that very save's mid, which nobody
-		// has been handed yet. Its answer tells what was before it.
-		c.base(e.last)
-	}
-	c.basing = false
-	c.leaving++
 }
 
 // base learns the last mid that the store holds.

@@ -117,8 +117,3 @@ func (e *env) channel(key string) func(high int64) *channel {
 		return &channel{key: key, env: e, given: high}
 	}
 }
-
-// again runs a step once more after a while.
-type again func(c *channel)
-
-func (f again) handle(c *channel) { f(c) }

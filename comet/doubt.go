@@ -1,10 +1,8 @@
 package comet
 
 import (
-	"context"
 	"time"
 
-	"gopush-cluster/internal/backoff"
 	"gopush-cluster/internal/peer"
 )
 
@@ -13,9 +11,8 @@ import (
 // has told its last mid, what is not stored gets none. A store that stays away
 // holds it up for doubtTime only.
 type doubt struct {
-	end     time.Time
-	asked   bool
-	backoff backoff.Backoff
+	end   time.Time
+	asked bool
 }
 
 // doubtTime leaves a push that waits for it some of its own time, and outlasts
@@ -25,48 +22,28 @@ const doubtTime = time.Second
 // doubts begins a doubt. An older one is over: what its read tells may be from
 // before.
 func (c *channel) doubts() {
-	c.doubt = &doubt{
-		end:     time.Now().Add(doubtTime),
-		backoff: backoff.Backoff{Min: 50 * time.Millisecond, Max: time.Second},
-	}
+	c.doubt = &doubt{end: time.Now().Add(doubtTime)}
 }
 
 // askLast asks for the last mid of the key while there is a doubt that matters
 // to somebody. The answer of a save serves as well: see stored.
 func (c *channel) askLast() {
-	if c.doubt == nil || c.doubt.asked || c.saving || len(c.sessions) == 0 {
+	d := c.doubt
+	if d == nil || d.asked || c.saving || len(c.sessions) == 0 {
 		return
 	}
-	c.doubt.asked = true
-	c.hold()
-	c.readLast(c.doubt)
-}
-
-func (c *channel) readLast(d *doubt) {
-	ctx, cancel := context.WithDeadline(context.Background(), d.end)
-	c.env.store.read(ctx, peer.ReadItem{Key: c.key}, func(r peer.ReadResult, err error) {
-		cancel()
-		c.post(lastRead{d, r.Last, err})
+	d.asked = true
+	c.read(&reading{
+		item:   peer.ReadItem{Key: c.key},
+		end:    d.end,
+		wanted: func() bool { return c.doubt == d },
+		done: func(r peer.ReadResult, err error) {
+			if err == nil {
+				c.raise(r.Last)
+			}
+			if c.doubt == d {
+				c.doubt = nil
+			}
+		},
 	})
-}
-
-// lastRead brings the last mid that the store holds.
-type lastRead struct {
-	*doubt
-	last int64
-	err  error
-}
-
-func (e lastRead) handle(c *channel) {
-	if wait := min(e.backoff.Next(), time.Until(e.end)); e.err != nil && wait > 0 && c.doubt == e.doubt {
-		time.AfterFunc(wait, func() { c.post(again(func(c *channel) { c.readLast(e.doubt) })) })
-		return
-	}
-	c.leaving++
-	if e.err == nil {
-		c.raise(e.last)
-	}
-	if c.doubt == e.doubt {
-		c.doubt = nil
-	}
 }

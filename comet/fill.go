@@ -1,12 +1,10 @@
 package comet
 
 import (
-	"context"
 	"time"
 
 	"github.com/golang/glog"
 
-	"gopush-cluster/internal/backoff"
 	"gopush-cluster/internal/mid"
 	"gopush-cluster/internal/peer"
 )
@@ -20,57 +18,39 @@ const page = 100
 func (c *channel) fill(upto int64) {
 	c.filling = true
 	c.strange()
-	c.hold()
 	c.env.stats.fills.Add(1)
-	f := &filling{upto: upto, end: time.Now().Add(readTimeout), backoff: backoff.Backoff{Min: 50 * time.Millisecond, Max: time.Second}}
-	c.readFill(f)
-}
-
-// filling is a fill under way.
-type filling struct {
-	upto    int64
-	end     time.Time // then its sessions are ended
-	backoff backoff.Backoff
-}
-
-func (c *channel) readFill(f *filling) {
-	ctx, cancel := context.WithDeadline(context.Background(), f.end)
-	c.env.store.read(ctx, peer.ReadItem{Key: c.key, After: c.known, Limit: page}, func(r peer.ReadResult, err error) {
-		cancel()
-		c.post(filled{f, r, err})
+	c.read(&reading{
+		item:   peer.ReadItem{Key: c.key, After: c.known, Limit: page},
+		end:    time.Now().Add(fillTime),
+		wanted: func() bool { return len(c.sessions) > 0 },
+		done: func(r peer.ReadResult, err error) {
+			c.filling = false
+			if err != nil {
+				c.giveUpFill(err)
+				return
+			}
+			c.filled(r.Msgs, upto)
+		},
 	})
 }
 
-// filled brings a page of what was stored in between.
-type filled struct {
-	*filling
-	peer.ReadResult
-	err error
-}
+// fillTime is how long the sessions wait for what lies between. Then they end.
+const fillTime = 2 * time.Second
 
-func (e filled) handle(c *channel) {
-	if e.err != nil {
-		if wait := e.backoff.Next(); len(c.sessions) > 0 && time.Now().Add(wait).Before(e.end) {
-			time.AfterFunc(wait, func() { c.post(again(func(c *channel) { c.readFill(e.filling) })) })
-			return
+// filled hands out a page of what was stored in between.
+func (c *channel) filled(msgs []peer.Stored, upto int64) {
+	clock := mid.Of(c.env.now())
+	for _, m := range msgs {
+		if m.Mid > upto {
+			break
 		}
-		c.giveUpFill(e.err)
-	} else {
-		clock := mid.Of(c.env.now())
-		for _, m := range e.Msgs {
-			if m.Mid > e.upto {
-				break
-			}
-			if !mid.Foreign(m.Mid, clock) {
-				c.handOne(&delivery{payload: &payload{msg: m.Msg}, mid: m.Mid, stored: true})
-			}
-		}
-		if len(e.Msgs) < page || e.Msgs[page-1].Mid >= e.upto {
-			c.known = max(c.known, e.upto)
+		if !mid.Foreign(m.Mid, clock) {
+			c.handOne(&delivery{payload: &payload{msg: m.Msg}, mid: m.Mid, stored: true})
 		}
 	}
-	c.filling = false
-	c.leaving++
+	if len(msgs) < page || msgs[page-1].Mid >= upto {
+		c.known = max(c.known, upto)
+	}
 }
 
 // giveUpFill ends the sessions, which come back and ask for what they miss:
@@ -88,45 +68,27 @@ func (c *channel) giveUpFill(err error) {
 // was handed.
 func (c *channel) catchUp(s *session) {
 	s.catching, s.missed = true, false
-	c.hold()
-	c.readCatchUp(s, &backoff.Backoff{Min: 50 * time.Millisecond, Max: 2 * time.Second})
-}
-
-func (c *channel) readCatchUp(s *session, b *backoff.Backoff) {
-	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
-	c.env.store.read(ctx, peer.ReadItem{Key: c.key, After: s.upto, Limit: page}, func(r peer.ReadResult, err error) {
-		cancel()
-		c.post(caughtUp{s, b, r, err})
+	c.read(&reading{
+		item:   peer.ReadItem{Key: c.key, After: s.upto, Limit: page},
+		wanted: func() bool { return !s.ended() }, // it stays held, and answers heartbeats
+		done:   func(r peer.ReadResult, _ error) { c.caughtUp(s, r) },
 	})
 }
 
-// caughtUp brings a page of what a held session has to be handed.
-type caughtUp struct {
-	*session
-	backoff *backoff.Backoff
-	peer.ReadResult
-	err error
-}
-
-func (e caughtUp) handle(c *channel) {
-	s := e.session
-	if e.err != nil && !s.ended() { // it stays held, answers heartbeats, and tries again
-		time.AfterFunc(e.backoff.Next(), func() { c.post(again(func(c *channel) { c.readCatchUp(s, e.backoff) })) })
-		return
-	}
-	c.leaving++
+// caughtUp hands a held session a page of what it has missed.
+func (c *channel) caughtUp(s *session, r peer.ReadResult) {
 	s.catching = false
 	clock := mid.Of(c.env.now())
-	for _, m := range e.Msgs {
+	for _, m := range r.Msgs {
 		if !mid.Foreign(m.Mid, clock) {
 			s.deliver(&delivery{payload: &payload{msg: m.Msg}, mid: m.Mid, stored: true})
 		}
 	}
-	if n := len(e.Msgs); n == page && !mid.Foreign(e.Msgs[n-1].Mid, clock) {
+	if n := len(r.Msgs); n == page && !mid.Foreign(r.Msgs[n-1].Mid, clock) {
 		s.missed = true // there is more
 	} else {
-		s.upto = max(s.upto, e.Last)
+		s.upto = max(s.upto, r.Last)
 	}
-	c.raise(e.Last)
+	c.raise(r.Last)
 	c.settle(s)
 }
