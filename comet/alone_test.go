@@ -49,7 +49,7 @@ func TestAlone(t *testing.T) {
 		if res := r.push("k", "1", true); res.Code != peer.NotMine {
 			t.Errorf("push: %v, want not_mine", res.Code)
 		}
-		if _, err := r.subscribe(newFakeSocket(), wire.Sub{Key: "k", Heartbeat: time.Minute, Mid: -1, Pmid: -1}, false); err == nil {
+		if _, err := r.subscribe(newFakeSocket(), wire.Sub{Key: "k", Heartbeat: time.Minute, Mid: -1, Pmid: -1}, overTCP); err == nil {
 			t.Error("a client was taken")
 		}
 		r.ring.cut(true, false)

@@ -419,7 +419,7 @@ func TestTooManySessionsOfAKey(t *testing.T) {
 	bubble(t, func(c *Config) { c.Channel.MaxSubscriber = 2 }, func(t *testing.T, r *rig) {
 		a, _ := r.live("k")
 		r.live("k")
-		_, err := r.subscribe(newFakeSocket(), wire.Sub{Key: "k", Heartbeat: 30 * time.Second}, false)
+		_, err := r.subscribe(newFakeSocket(), wire.Sub{Key: "k", Heartbeat: 30 * time.Second}, overTCP)
 		if !errors.Is(err, ErrFull) {
 			t.Fatalf("third session: %v, want ErrFull", err)
 		}

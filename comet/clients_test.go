@@ -191,7 +191,7 @@ func (c *simClient) run() {
 // session is one connection. It reports whether the client has settled.
 func (c *simClient) session() bool {
 	sock := newFakeSocket()
-	sess, err := c.r.subscribe(sock, wire.Sub{Key: c.key, Heartbeat: 30 * time.Second, Version: "1", Mid: -1, Pmid: -1}, false)
+	sess, err := c.r.subscribe(sock, wire.Sub{Key: c.key, Heartbeat: 30 * time.Second, Version: "1", Mid: -1, Pmid: -1}, overTCP)
 	if err != nil {
 		return false
 	}

@@ -116,7 +116,7 @@ func TestDrainGivesNotice(t *testing.T) {
 					if s.ended() {
 						t.Error("a client was sent away before others could know")
 					}
-					if _, err := r.subscribe(newFakeSocket(), wire.Sub{Key: "k", Heartbeat: time.Minute, Mid: -1, Pmid: -1}, false); !errors.Is(err, ErrNotOwner) {
+					if _, err := r.subscribe(newFakeSocket(), wire.Sub{Key: "k", Heartbeat: time.Minute, Mid: -1, Pmid: -1}, overTCP); !errors.Is(err, ErrNotOwner) {
 						t.Errorf("a client that comes now: %v, want ErrNotOwner", err)
 					}
 				}

@@ -2,6 +2,7 @@ package comet
 
 import (
 	"errors"
+	"os"
 
 	"gopush-cluster/internal/wire"
 )
@@ -35,6 +36,8 @@ func reply(err error) (wire.Reply, refusal) {
 		return wire.NoChannel, refuseFull
 	case errors.Is(err, ErrStore):
 		return "", refuseStore
+	case errors.Is(err, os.ErrDeadlineExceeded): // no command in time
+		return "", refuseTimeout
 	default: // not a command at all
 		return "", refuseProtocol
 	}

@@ -3,6 +3,8 @@ package comet
 import (
 	"net"
 	"sync"
+
+	"github.com/golang/glog"
 )
 
 // greetings are the sockets that are no session yet: nobody else knows of them
@@ -54,4 +56,18 @@ func (g *greetings) close() {
 		conn.Close()
 	}
 	g.conns, g.closed = nil, true
+}
+
+// greet makes a socket of a client's connection, which greeting knows from then
+// on, or returns nil if it is not to be served.
+func (s *Server) greet(nc net.Conn) socket {
+	conn, err := s.cfg.Load().Channel.tune(nc)
+	if err != nil {
+		glog.V(1).Infof("comet: socket not usable err=%q", err)
+		return nil
+	}
+	if !s.greeting.add(conn) {
+		return nil
+	}
+	return conn
 }

@@ -33,14 +33,6 @@ type outbox struct {
 	over    bool        // guarded by mu: why is set
 }
 
-// socket is a connection that can also be written to without blocking.
-type socket interface {
-	net.Conn
-	// TryWrite writes what the kernel takes at once, 0 bytes included.
-	TryWrite(b []byte) (int, error)
-	CloseWrite() error
-}
-
 // stallTime is how long a write may make no progress.
 const stallTime = 10 * time.Second
 

@@ -33,29 +33,28 @@ type delivery struct {
 	mid     int64
 	prev    int64 // every stored message up to this one goes out before it
 	stored  bool
-	expires int64     // unix second from which it is not sent any more; 0: no matter
-	frames  [4][]byte // by form, rendered at first use and shared by the sessions
+	expires int64 // unix second from which it is not sent any more; 0: no matter
+
+	// Rendered at first use, and shared by the sessions.
+	frames, framesOld [transports][]byte
 }
 
 // expired reports whether d has waited for too long.
 func (d *delivery) expired(now time.Time) bool { return d.expires != 0 && d.expires <= now.Unix() }
 
 // frame returns the bytes for a client of that age and transport.
-func (d *delivery) frame(old, ws bool) []byte {
-	form := 0
+func (d *delivery) frame(old bool, via transport) []byte {
+	frame := &d.frames[via]
 	if old {
-		form |= 1
+		frame = &d.framesOld[via]
 	}
-	if ws {
-		form |= 2
-	}
-	if d.frames[form] == nil {
+	if *frame == nil {
 		b := d.body(old)
-		if ws {
-			d.frames[form] = b.AppendWS(nil, d.mid)
+		if via == overWebSocket {
+			*frame = b.AppendWS(nil, d.mid)
 		} else {
-			d.frames[form] = b.AppendTCP(nil, d.mid)
+			*frame = b.AppendTCP(nil, d.mid)
 		}
 	}
-	return d.frames[form]
+	return *frame
 }

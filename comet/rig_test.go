@@ -78,7 +78,7 @@ func (r *rig) join(key string, sock *fakeSocket) (*session, *fakeSocket) {
 	if sock == nil {
 		sock = newFakeSocket()
 	}
-	sess, err := r.subscribe(sock, wire.Sub{Key: key, Heartbeat: 30 * time.Second, Version: "1.0", Mid: -1, Pmid: -1}, false)
+	sess, err := r.subscribe(sock, wire.Sub{Key: key, Heartbeat: 30 * time.Second, Version: "1.0", Mid: -1, Pmid: -1}, overTCP)
 	if err != nil {
 		r.t.Fatalf("join %s: %v", key, err)
 	}

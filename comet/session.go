@@ -13,7 +13,7 @@ type session struct {
 	// Set when it is made, then read-only.
 	outbox
 	sub      wire.Sub
-	ws       bool // frames are WebSocket frames
+	via      transport
 	joinedAt time.Time
 	channel  *channel      // which the session holds
 	release  *time.Timer   // ends the hold of live messages
@@ -30,13 +30,6 @@ type session struct {
 	waiting  []*delivery // while held
 	upto     int64       // every stored message up to it was handed to the session, or is none of its business
 	sent     int64       // the largest mid it was sent
-}
-
-func (s *session) transport() transport {
-	if s.ws {
-		return overWebSocket
-	}
-	return overTCP
 }
 
 // take hands a live message to the session.
@@ -82,12 +75,12 @@ func (s *session) deliver(d *delivery) {
 	}
 	s.sent = d.mid
 	s.stats.delivered.Add(1)
-	s.send(d.frame(s.sub.Old(), s.ws))
+	s.send(d.frame(s.sub.Old(), s.via))
 }
 
 // accepted is the first answer, and the answer to each heartbeat.
 func (s *session) accepted() {
-	if s.ws {
+	if s.via == overWebSocket {
 		s.send(acceptedWS)
 	} else {
 		s.send(acceptedTCP)
@@ -105,7 +98,7 @@ var (
 
 // dismiss ends the session without asking the client to come back elsewhere.
 func (s *session) dismiss(why reason) {
-	if s.ws {
+	if s.via == overWebSocket {
 		s.finish(why, closedWS)
 	} else {
 		s.end(why)
@@ -116,7 +109,7 @@ func (s *session) dismiss(why reason) {
 // understands it to ask web again.
 func (s *session) sendAway(why reason) {
 	switch {
-	case s.ws:
+	case s.via == overWebSocket:
 		s.finish(why, goAwayWS)
 	case !s.sub.Old():
 		s.finish(why, goAwayTCP)

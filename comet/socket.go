@@ -7,6 +7,14 @@ import (
 	"syscall"
 )
 
+// socket is a connection that can also be written to without blocking.
+type socket interface {
+	net.Conn
+	// TryWrite writes what the kernel takes at once, 0 bytes included.
+	TryWrite(b []byte) (int, error)
+	CloseWrite() error
+}
+
 // tcpSocket is a TCP connection of a client.
 type tcpSocket struct {
 	*net.TCPConn
@@ -57,3 +65,16 @@ func (ch Channel) tune(nc net.Conn) (socket, error) {
 	}
 	return conn, errors.Join(errs...)
 }
+
+// transport is how a client is connected.
+type transport int
+
+const (
+	overTCP transport = iota
+	overWebSocket
+	transports // how many there are
+)
+
+var transportNames = [transports]string{"tcp", "websocket"}
+
+func (t transport) String() string { return transportNames[t] }

@@ -28,15 +28,6 @@ var reasonNames = [reasons]string{
 
 func (r reason) String() string { return reasonNames[r] }
 
-// transport is how a client is connected.
-type transport int
-
-const (
-	overTCP transport = iota
-	overWebSocket
-	transports // how many there are
-)
-
 // counters are the comet's own figures. All only rise but sessions and queued.
 type counters struct {
 	accepts   [transports]atomic.Int64 // sockets accepted
@@ -96,10 +87,12 @@ type Stat struct {
 func (c *counters) stat() Stat {
 	s := Stat{
 		TCP: c.sessions[overTCP].Load(), WS: c.sessions[overWebSocket].Load(),
-		Accepts: map[string]int64{"tcp": c.accepts[overTCP].Load(), "websocket": c.accepts[overWebSocket].Load()},
-		Refused: make(map[string]int64), Ended: make(map[string]int64),
+		Accepts: make(map[string]int64), Refused: make(map[string]int64), Ended: make(map[string]int64),
 		Beats: c.beats.Load(), Pushes: c.pushes.Load(), Saved: c.saved.Load(), Failed: c.failed.Load(),
 		Delivered: c.delivered.Load(), Dropped: c.dropped.Load(), Fills: c.fills.Load(), Queued: c.queued.Load(),
+	}
+	for i := range c.accepts {
+		s.Accepts[transportNames[i]] = c.accepts[i].Load()
 	}
 	for i := range c.refused {
 		s.Refused[refusalNames[i]] = c.refused[i].Load()

@@ -11,9 +11,43 @@ import (
 	"gopush-cluster/internal/wire"
 )
 
+// admit subscribes a client, or tells it why it may not and returns nil. err says
+// what is wrong with its command already.
+func (s *Server) admit(conn socket, sub wire.Sub, err error, via transport) *session {
+	var sess *session
+	if err == nil {
+		sess, err = s.subscribe(conn, sub, via)
+	}
+	if err == nil {
+		return sess
+	}
+	r, why := reply(err)
+	s.stats.refused[why].Add(1)
+	if glog.V(1) {
+		glog.Infof("comet: refused reply=%q err=%q", r, err)
+	}
+	if r != "" {
+		sayLast(conn, refusalFrames(r, via))
+	}
+	return nil
+}
+
+// refusalFrames is a reply as the transport has it; over WebSocket there is a
+// close frame behind it.
+func refusalFrames(r wire.Reply, via transport) []byte {
+	if via == overTCP {
+		return []byte(r)
+	}
+	code := wire.ClosePolicy
+	if r == wire.WrongNode {
+		code = wire.CloseRestart
+	}
+	return wire.AppendClose(wire.AppendText(nil, r), code, "")
+}
+
 // subscribe turns a connection into a session: own this key? → token → join the
 // channel, held → +h. The session's reader must call leave when it ends.
-func (s *Server) subscribe(conn socket, sub wire.Sub, ws bool) (*session, error) {
+func (s *Server) subscribe(conn socket, sub wire.Sub, via transport) (*session, error) {
 	if err := s.owns(sub.Key); err != nil {
 		return nil, err
 	}
@@ -27,7 +61,7 @@ func (s *Server) subscribe(conn socket, sub wire.Sub, ws bool) (*session, error)
 	sess := &session{
 		outbox:   outbox{conn: conn, stats: &s.stats, limits: s.limits, tasks: &s.sockets},
 		sub:      sub,
-		ws:       ws,
+		via:      via,
 		joinedAt: s.deps.Now(),
 		based:    make(chan struct{}),
 	}
@@ -46,12 +80,12 @@ func (s *Server) subscribe(conn socket, sub wire.Sub, ws bool) (*session, error)
 	}
 	s.greeting.remove(conn) // drain finds it in its channel now, and says goodbye
 	sess.awaitBase()
-	s.stats.sessions[sess.transport()].Add(1)
+	s.stats.sessions[sess.via].Add(1)
 	sess.accepted()
 	c.hold()
 	sess.release = time.AfterFunc(s.limits().hold, func() { c.post(released{sess}) })
 	if glog.V(1) {
-		glog.Infof("comet: session begins key=%q ws=%v version=%q", sub.Key, ws, sub.Version)
+		glog.Infof("comet: session begins key=%q transport=%s version=%q", sub.Key, via, sub.Version)
 	}
 	return sess, nil
 }
@@ -78,7 +112,7 @@ func (s *Server) leave(sess *session) {
 		sess.channel.release(1) // the timer's own hold; the session has another
 	}
 	sess.channel.post(left{sess})
-	s.stats.sessions[sess.transport()].Add(-1)
+	s.stats.sessions[sess.via].Add(-1)
 	why := sess.reason()
 	s.stats.ended[why].Add(1)
 	if glog.V(1) {

@@ -41,42 +41,15 @@ func (s *Server) serveTCP(ctx context.Context, l net.Listener) error {
 // serveTCPConn speaks with one client from its first byte to its last.
 func (s *Server) serveTCPConn(nc net.Conn) {
 	defer nc.Close()
-	conn, err := s.cfg.Load().Channel.tune(nc)
-	if err != nil {
-		glog.V(1).Infof("comet: socket not usable err=%q", err)
-		return
-	}
-	if !s.greeting.add(conn) {
+	conn := s.greet(nc)
+	if conn == nil {
 		return
 	}
 	defer s.greeting.remove(conn)
 	sub, rest, err := readCommand(conn)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		s.stats.refused[refuseTimeout].Add(1)
-		return
-	}
-	var sess *session
-	if err == nil {
-		sess, err = s.subscribe(conn, sub, false)
-	}
-	if err != nil {
-		s.refuse(conn, err, func(r wire.Reply) []byte { return []byte(r) })
-		return
-	}
-	sess.end(sess.readTCP(rest))
-	s.leave(sess)
-}
-
-// refuse tells a client why it may not subscribe. frame puts the reply into the
-// transport's form.
-func (s *Server) refuse(conn socket, err error, frame func(wire.Reply) []byte) {
-	r, why := reply(err)
-	s.stats.refused[why].Add(1)
-	if glog.V(1) {
-		glog.Infof("comet: refused reply=%q err=%q", r, err)
-	}
-	if r != "" {
-		sayLast(conn, frame(r))
+	if sess := s.admit(conn, sub, err, overTCP); sess != nil {
+		sess.end(sess.readTCP(rest))
+		s.leave(sess)
 	}
 }
 

@@ -502,7 +502,7 @@ func TestRingThatChangesDuringAJoinLeavesNobodyBehind(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, r *rig) {
 		r.Server.deps.Ring = &turningRing{fakeRing: r.ring}
 		sock := newFakeSocket()
-		_, err := r.subscribe(sock, wire.Sub{Key: "k", Heartbeat: 30 * time.Second}, false)
+		_, err := r.subscribe(sock, wire.Sub{Key: "k", Heartbeat: 30 * time.Second}, overTCP)
 		if !errors.Is(err, ErrNotOwner) || sock.written.Len() != 0 {
 			t.Errorf("err %v, written %q; want ErrNotOwner and nothing", err, sock.written.String())
 		}

@@ -46,37 +46,19 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	s.greeting.start(&s.sockets, nc, func() { s.serveWSConn(nc, sub, subErr) })
 }
 
-// serveWSConn speaks with one client from the end of its handshake on.
+// serveWSConn speaks with one client from the end of its handshake on. err says
+// what is wrong with its command.
 func (s *Server) serveWSConn(nc net.Conn, sub wire.Sub, err error) {
 	defer nc.Close()
-	conn, terr := s.cfg.Load().Channel.tune(nc)
-	if terr != nil {
-		glog.V(1).Infof("comet: socket not usable err=%q", terr)
-		return
-	}
-	if !s.greeting.add(conn) {
+	conn := s.greet(nc)
+	if conn == nil {
 		return
 	}
 	defer s.greeting.remove(conn)
-	var sess *session
-	if err == nil {
-		sess, err = s.subscribe(conn, sub, true)
+	if sess := s.admit(conn, sub, err, overWebSocket); sess != nil {
+		sess.readWS()
+		s.leave(sess)
 	}
-	if err != nil {
-		s.refuse(conn, err, refusalFrames)
-		return
-	}
-	sess.readWS()
-	s.leave(sess)
-}
-
-// refusalFrames is a reply as a text frame, and the close frame behind it.
-func refusalFrames(r wire.Reply) []byte {
-	code := wire.ClosePolicy
-	if r == wire.WrongNode {
-		code = wire.CloseRestart
-	}
-	return wire.AppendClose(wire.AppendText(nil, r), code, "")
 }
 
 // readWS answers heartbeats and control frames until the client is gone.

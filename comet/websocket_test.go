@@ -28,7 +28,7 @@ func (b *babbler) Read(p []byte) (int, error) {
 func TestClientThatGoesOnAfterItsEndIsCutOff(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, r *rig) {
 		sock := &babbler{fakeSocket: newFakeSocket()}
-		sess, err := r.subscribe(sock, wire.Sub{Key: "k", Heartbeat: 30 * time.Second, Mid: -1, Pmid: -1}, true)
+		sess, err := r.subscribe(sock, wire.Sub{Key: "k", Heartbeat: 30 * time.Second, Mid: -1, Pmid: -1}, overWebSocket)
 		if err != nil {
 			t.Fatal(err)
 		}
