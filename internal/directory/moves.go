@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -17,7 +18,14 @@ import (
 type moves struct {
 	open atomic.Pointer[[]former] // replaced with mu held; nil or empty: nothing moves
 
-	mu sync.Mutex
+	mu   sync.Mutex
+	said map[string]word // by address: what each comet said last; guarded by mu
+}
+
+// word is what a comet said: that it is done with the ring of epoch.
+type word struct {
+	epoch int64
+	at    time.Time
 }
 
 // former is a view that was replaced, and those of its comets that are not known
@@ -34,15 +42,35 @@ type former struct {
 const formerTime = 10 * time.Minute
 
 // replaced takes note that next replaces old, at now. mine is the comet's own
-// place: it needs no telling.
+// place: it needs no telling. Who has said already that it is done with next was
+// only the first to read it.
 func (m *moves) replaced(old, next *View, mine func(registry.Node) bool, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if next.Epoch < old.Epoch { // a wiped ZooKeeper counts anew
+		m.said = nil
+	}
 	kept := m.list(func(f former) bool { return now.Sub(f.since) < formerTime })
-	if f := (former{old, next.Epoch, now, old.others(mine)}); len(f.open) > 0 && old.movesTo(next) {
-		kept = append(kept, f)
+	open := old.others(mine)
+	if next.Epoch > old.Epoch { // else who said so may have meant old
+		open = slices.DeleteFunc(open, func(l *link) bool { return m.said[l.addr].epoch >= next.Epoch })
+	}
+	if len(open) > 0 && old.movesTo(next) {
+		kept = append(kept, former{old, next.Epoch, now, open})
 	}
 	m.open.Store(&kept)
+}
+
+// done takes note of what a comet says, at now.
+func (m *moves) done(args peer.DoneArgs, now time.Time) {
+	m.mu.Lock()
+	maps.DeleteFunc(m.said, func(_ string, w word) bool { return now.Sub(w.at) >= formerTime })
+	if m.said == nil {
+		m.said = make(map[string]word)
+	}
+	m.said[args.Addr] = word{args.Epoch, now}
+	m.mu.Unlock()
+	m.close(args.Epoch, func(l *link) bool { return l.addr == args.Addr })
 }
 
 // list returns a copy of what is open and for which keep is true. m.mu is held.
@@ -66,6 +94,9 @@ func (m *moves) of(key string) []*peer.Comet {
 	}
 	var owners []*peer.Comet
 	for _, f := range *all {
+		if time.Since(f.since) >= formerTime {
+			continue
+		}
 		if p, ok := f.view.at(key); ok && slices.Contains(f.open, p.link) && !slices.Contains(owners, p.link.comet) {
 			owners = append(owners, p.link.comet)
 		}
@@ -121,7 +152,7 @@ func (d *Directory) former(v *View) *View {
 		return old
 	}
 	nodes := slices.DeleteFunc(slices.Clone(v.Nodes), func(n registry.Node) bool { return n.Name == d.self.Node() })
-	return old.next(v.Epoch, nodes, d.links)
+	return old.next(old.Epoch, nodes, d.links)
 }
 
 // Former returns the comets that key lived on before the ring changed, and that
@@ -131,7 +162,7 @@ func (d *Directory) Former(key string) []*peer.Comet { return d.moves.of(key) }
 // Done takes note that a comet has sent away the sessions of all keys that are
 // not its own in the ring of that epoch.
 func (d *Directory) Done(args peer.DoneArgs) {
-	d.moves.close(args.Epoch, func(l *link) bool { return l.addr == args.Addr })
+	d.moves.done(args, time.Now())
 }
 
 // Gone takes note that a comet cannot be reached, so nobody is connected there.

@@ -145,13 +145,64 @@ func TestFormerOwnersAreForgottenInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := New(Options{Registry: newFakeRegistry(), Self: self{"node1", places[0]}})
 		d.read(comets(10, places...))
+		of3 := keyOf(t, d, "node3")
 		d.read(comets(20, places[:2]...))
+		if got := formerAddrs(d, of3); len(got) != 1 && d.Owns(of3) == nil {
+			t.Errorf("former owners = %v, want the comet that is gone", got)
+		}
 		time.Sleep(formerTime)
+		if got := formerAddrs(d, of3); got != nil {
+			t.Errorf("former owners = %v after ten minutes, want none", got)
+		}
 		weights := comets(30, places[:2]...)
 		weights.Comets[0] = registry.Node{Name: "node1", Weight: 2, Children: weights.Comets[0].Children}
 		d.read(weights)
 		if all := *d.moves.open.Load(); len(all) != 1 || all[0].epoch != 30 {
 			t.Errorf("%d replaced views are remembered, want the newest only", len(all))
+		}
+	})
+}
+
+// A comet without sessions of the keys that move says so the moment it has read
+// the ring, which may be before the new owner has.
+func TestFormerOwnerThatWasDoneFirst(t *testing.T) {
+	d := New(Options{Registry: newFakeRegistry(), Self: self{"node3", places[2]}})
+	d.read(comets(10, places[:2]...))
+	d.Done(peer.DoneArgs{Addr: places[0], Epoch: 20})
+	d.Done(peer.DoneArgs{Addr: places[1], Epoch: 19})
+	d.read(comets(20, places...))
+	if all := *d.moves.open.Load(); len(all) != 1 || len(all[0].open) != 1 || all[0].open[0].addr != places[1] {
+		t.Errorf("open = %+v, want node2 alone, which was done with an older ring", all)
+	}
+	d.Done(peer.DoneArgs{Addr: places[0], Epoch: 1000})
+	d.read(comets(5, places[:1]...)) // a wiped ZooKeeper
+	d.read(comets(6, places[:2]...))
+	if all := *d.moves.open.Load(); len(all) != 3 || len(all[1].open) != 2 || len(all[2].open) != 1 {
+		t.Errorf("open = %+v, want everybody: epochs have begun anew", all)
+	}
+	d.Done(peer.DoneArgs{Addr: places[0], Epoch: 6})
+	d.registry.(*fakeRegistry).away.Store(true)
+	d.Told(peer.MigrateArgs{Nodes: map[string]int{"node2": 1}}) // by an old web, without an epoch
+	if all := *d.moves.open.Load(); len(all) != 3 || len(all[2].open) != 2 {
+		t.Errorf("open = %+v, want both: what was said is of the ring before", all)
+	}
+	restarted := New(Options{Registry: newFakeRegistry(), Self: self{"node3", places[2]}})
+	restarted.Done(peer.DoneArgs{Addr: places[0], Epoch: 20})
+	restarted.Done(peer.DoneArgs{Addr: places[1], Epoch: 20})
+	restarted.read(comets(20, places...))
+	if all := *restarted.moves.open.Load(); len(all) != 0 {
+		t.Errorf("open = %+v, want none: all were done before the first look", all)
+	}
+}
+
+func TestWordOfDoneIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := New(Options{Registry: newFakeRegistry(), Self: self{"node3", places[2]}})
+		d.Done(peer.DoneArgs{Addr: places[0], Epoch: 20})
+		time.Sleep(formerTime)
+		d.Done(peer.DoneArgs{Addr: places[1], Epoch: 20})
+		if n := len(d.moves.said); n != 1 {
+			t.Errorf("what %d comets said is remembered, want the newest only", n)
 		}
 	})
 }
