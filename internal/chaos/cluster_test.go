@@ -1,11 +1,13 @@
 package chaos
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,11 +22,14 @@ import (
 const (
 	testStore = 1000
 	testHold  = time.Second
+	testKeep  = 10 * time.Second // drain.keep of one of the comets
+	exitTime  = 20 * time.Second // for a daemon to end, within drain.timeout where nothing is in its way
 )
 
-// cluster is a real cluster: two webs, three comets, two messages, two Redis
-// servers that sync every write, and ZooKeeper. What a daemon says to ZooKeeper,
-// and what is said to a comet or message, goes through a proxy of its own.
+// cluster is a real cluster: two webs, three comets and a fourth that comes and
+// goes, two messages, two Redis servers that sync every write, and ZooKeeper.
+// What a daemon says to ZooKeeper, and what is said to a comet or message, goes
+// through a proxy of its own.
 type cluster struct {
 	t       *testing.T
 	zk      *testenv.ZooKeeperServer
@@ -32,8 +37,10 @@ type cluster struct {
 	proxies map[string]*testenv.TCPProxy // between a daemon and ZooKeeper
 	doors   map[string]*testenv.TCPProxy // where the others call a comet or message
 	redis   []string                     // names
-	comets  []string
-	daemons []string // in the order in which they start
+	comets  []string                     // those that are there to stay
+	keeping string                       // the one of them with drain.keep
+	guest   string                       // the comet that is not
+	daemons []string                     // in the order in which they start
 	webs    []Web
 }
 
@@ -53,6 +60,7 @@ func start(t *testing.T) *cluster {
 		c.redis, c.servers[name] = append(c.redis, name), r.Process
 		shards[fmt.Sprintf(`redis.source."shard%d:1"`, i+1)] = "tcp@" + r.Addr()
 	}
+	c.t.Cleanup(c.searchOutput)
 	for range 2 {
 		own := map[string]any{"storage.store": testStore}
 		for k, v := range shards {
@@ -60,24 +68,33 @@ func start(t *testing.T) *cluster {
 		}
 		c.daemon("message", own)
 	}
-	for i := range 3 {
-		c.comets = append(c.comets, c.daemon("comet", map[string]any{
+	for i := range 4 {
+		own := map[string]any{
 			"tcp.bind": addrs(t), "websocket.bind": addrs(t),
-			"zookeeper.comet.node": fmt.Sprintf("node%d", i+1), "legacy.hold": testHold.String(), "drain.timeout": "5s",
-		}))
+			"zookeeper.comet.node": node(fmt.Sprintf("comet%d", i+1)), "legacy.hold": testHold.String(), "drain.timeout": "5s",
+		}
+		if i == 0 {
+			own["drain.keep"] = testKeep.String()
+		}
+		c.comets = append(c.comets, c.daemon("comet", own))
 	}
+	c.keeping, c.guest, c.comets = c.comets[0], c.comets[3], c.comets[:3]
 	for range 2 {
 		w := Web{HTTP: testenv.FreeAddr(t), Admin: testenv.FreeAddr(t)}
 		w.Name = c.daemon("web", map[string]any{"http.bind": []string{w.HTTP}, "admin.bind": []string{w.Admin}, "drain.timeout": "5s"})
 		c.webs = append(c.webs, w)
 	}
 	for _, name := range c.daemons {
-		c.servers[name].Launch()
+		if name != c.guest {
+			c.servers[name].Launch()
+		}
 	}
 	c.ready()
-	t.Cleanup(c.searchOutput)
 	return c
 }
+
+// node is the place of a comet in the ring.
+func node(comet string) string { return strings.Replace(comet, "comet", "node", 1) }
 
 func addrs(t *testing.T) []string { return []string{testenv.FreeAddr(t)} }
 
@@ -139,10 +156,56 @@ func readyz(addr string) error {
 func (c *cluster) ready() {
 	c.t.Helper()
 	for _, name := range c.daemons {
+		if name == c.guest {
+			continue
+		}
 		if !c.servers[name].Running() {
 			c.t.Fatalf("%s has ended by itself", name)
 		}
 		c.servers[name].WaitReady()
+	}
+}
+
+// stop asks a daemon to end, which it does cleanly whatever is broken around it.
+func (c *cluster) stop(name string) {
+	c.servers[name].Signal(syscall.SIGTERM)
+}
+
+// stopped waits for the end that stop, or a command, has asked for.
+func (c *cluster) stopped(name string) {
+	c.t.Helper()
+	if code := c.servers[name].WaitExit(exitTime); code != 0 {
+		c.t.Errorf("%s was asked to end, and ends with %d, want 0", name, code)
+	}
+}
+
+// end ends all daemons that run, one after the other, as an operator does.
+func (c *cluster) end() {
+	c.t.Helper()
+	for _, name := range slices.Backward(c.daemons) {
+		if c.servers[name].Running() {
+			c.stop(name)
+			c.stopped(name)
+		}
+	}
+}
+
+// gopush asks a web to ask the cluster for something. It fails where what is
+// asked is out of reach: nothing is owed to an operator whose command fails.
+func (c *cluster) gopush(args ...string) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), exitTime)
+	defer cancel()
+	for _, web := range c.webs {
+		cmd := exec.CommandContext(ctx, testenv.Binary(c.t, "gopush"), append(args, "--admin", "http://"+web.Admin)...)
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			return
+		}
+		c.t.Logf("gopush %s by %s: %v: %s", strings.Join(args, " "), web.Name, err, out)
+		if cmd.ProcessState.ExitCode() == 2 {
+			c.t.Errorf("gopush does not understand %q", args)
+		}
 	}
 }
 
@@ -151,8 +214,16 @@ func (c *cluster) ready() {
 // is found here.
 func (c *cluster) troubles() []Trouble {
 	services := append(slices.Clone(c.redis), "zookeeper")
-	called := slices.Sorted(maps.Keys(c.doors))
+	without := func(names []string, name string) []string {
+		return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == name })
+	}
+	daemons := without(c.daemons, c.guest)
+	called := without(slices.Sorted(maps.Keys(c.doors)), c.guest)
 	launch := func(name string) { c.servers[name].Launch() }
+	restart := func(name string) {
+		c.stopped(name)
+		launch(name)
+	}
 	all := func(do func(*testenv.TCPProxy)) func(string) {
 		return func(string) {
 			for _, p := range c.proxies {
@@ -162,11 +233,11 @@ func (c *cluster) troubles() []Trouble {
 	}
 	return []Trouble{
 		{
-			Name: "kill", Targets: c.daemons, Least: time.Second / 2, Most: 6 * time.Second,
+			Name: "kill", Targets: daemons, Least: time.Second / 2, Most: 6 * time.Second,
 			Begin: func(name string) { c.servers[name].Kill() }, Heal: launch,
 		},
 		{
-			Name: "freeze", Targets: c.daemons, Least: time.Second / 2, Most: 6 * time.Second,
+			Name: "freeze", Targets: daemons, Least: time.Second / 2, Most: 6 * time.Second,
 			Begin: func(name string) { c.servers[name].Pause() }, Heal: func(name string) { c.servers[name].Resume() },
 		},
 		{ // until it is given up, where the run is long enough
@@ -178,18 +249,26 @@ func (c *cluster) troubles() []Trouble {
 			Begin: func(name string) { c.servers[name].Pause() }, Heal: func(name string) { c.servers[name].Resume() },
 		},
 		{ // SIGTERM: a comet leaves the ring, and comes back into it
-			Name: "stop", Targets: c.daemons, Least: time.Second / 2, Most: 4 * time.Second,
-			Begin: func(name string) { c.servers[name].Signal(syscall.SIGTERM) },
-			Heal: func(name string) {
-				// 1: it could not take leave of ZooKeeper, which may be away as well.
-				if code := c.servers[name].WaitExit(20 * time.Second); code != 0 && code != 1 {
-					c.t.Errorf("%s ends with %d after SIGTERM, want 0 or 1", name, code)
-				}
-				launch(name)
+			Name: "stop", Targets: without(daemons, c.keeping),
+			Least: time.Second / 2, Most: 4 * time.Second, Begin: c.stop, Heal: restart,
+		},
+		{ // SIGTERM: its place in the ring waits for it, mostly
+			Name: "restart in place", Targets: []string{c.keeping}, Least: time.Second / 2, Most: testKeep + 5*time.Second,
+			Begin: c.stop, Heal: restart,
+		},
+		{ // it comes for the first time, as far as anybody knows, and leaves for good
+			Name: "join", Targets: []string{c.guest}, Least: 3 * time.Second, Most: 10 * time.Second,
+			Begin: launch, Heal: func(name string) {
+				c.stop(name)
+				c.stopped(name)
 			},
 		},
+		{ // more of the keys, until it is restarted or as many as before are to be its own
+			Name: "weight", Targets: c.comets, Least: 2 * time.Second, Most: 8 * time.Second,
+			Begin: func(name string) { c.gopush("weight", node(name), "3") }, Heal: func(name string) { c.gopush("weight", node(name), "1") },
+		},
 		{ // for longer than a session lasts, or not
-			Name: "cut from zookeeper", Targets: c.daemons, Least: time.Second / 2, Most: 7 * time.Second,
+			Name: "cut from zookeeper", Targets: daemons, Least: time.Second / 2, Most: 7 * time.Second,
 			Begin: func(name string) { c.proxies[name].Refuse() }, Heal: func(name string) { c.proxies[name].Accept() },
 		},
 		{ // it lives, and keeps its clients, but nobody can call it

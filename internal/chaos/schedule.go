@@ -31,15 +31,34 @@ const (
 )
 
 // Plan fills d with troubles: each begins and is healed within it, a target has
-// one at a time, and sideBySide of them overlap at most. The seed decides all.
+// one at a time, and sideBySide of them overlap at most. All take their turns, in
+// another order each round; one that finds no place waits for the next. The
+// seed decides all.
 func Plan(seed uint64, d time.Duration, troubles []Trouble) []Step {
 	rnd := rand.New(rand.NewPCG(seed, 3))
 	between := func(least, most time.Duration) time.Duration {
 		return least + time.Duration(rnd.Int64N(int64(most-least)+1))
 	}
 	var steps []Step
+	var turns []int                           // the troubles whose turn is still to come
 	rests := make(map[string]time.Duration)   // until when each target is left alone
 	over := make([]time.Duration, sideBySide) // when each of the troubles side by side ends
+	begin := func(at time.Duration) bool {    // the first of them that finds a place
+		for i, n := range turns {
+			t := &troubles[n]
+			target := t.Targets[rnd.IntN(len(t.Targets))]
+			end := at + between(t.Least, t.Most)
+			if end > d || at < rests[target] {
+				continue
+			}
+			turns = slices.Delete(turns, i, i+1)
+			over[0] = end
+			rests[target] = end + respite
+			steps = append(steps, Step{at, t, target, false}, Step{end, t, target, true})
+			return true
+		}
+		return false
+	}
 	at := time.Duration(0)
 	for {
 		at += between(leastCalm, mostCalm)
@@ -48,15 +67,14 @@ func Plan(seed uint64, d time.Duration, troubles []Trouble) []Step {
 		if at >= d {
 			break
 		}
-		t := &troubles[rnd.IntN(len(troubles))]
-		target := t.Targets[rnd.IntN(len(t.Targets))]
-		end := at + between(t.Least, t.Most)
-		if end > d || at < rests[target] {
-			continue
+		if !begin(at) { // the next round, behind those that wait
+			for _, n := range rnd.Perm(len(troubles)) {
+				if !slices.Contains(turns, n) {
+					turns = append(turns, n)
+				}
+			}
+			begin(at)
 		}
-		over[0] = end
-		rests[target] = end + respite
-		steps = append(steps, Step{at, t, target, false}, Step{end, t, target, true})
 	}
 	slices.SortStableFunc(steps, func(a, b Step) int { return cmp.Compare(a.At, b.At) })
 	return steps

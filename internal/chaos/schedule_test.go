@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -57,6 +58,28 @@ func TestPlan(t *testing.T) {
 		}
 		if len(used) != 5 {
 			t.Errorf("seed %d: only %s happen", seed, fmt.Sprint(used))
+		}
+	}
+}
+
+// TestPlanTakesTurns proves that no kind of trouble is left out by chance.
+func TestPlanTakesTurns(t *testing.T) {
+	var troubles []Trouble
+	for i := range 12 {
+		name := fmt.Sprint(i)
+		troubles = append(troubles, Trouble{Name: name, Targets: []string{"at " + name}, Least: time.Second, Most: 2 * time.Second})
+	}
+	troubles = append(troubles, Trouble{Name: "too long", Targets: []string{"x"}, Least: time.Hour, Most: time.Hour})
+	for seed := range uint64(20) {
+		begun := make(map[string]int)
+		for _, s := range Plan(seed, time.Minute, troubles) {
+			if !s.Heal {
+				begun[s.Trouble.Name]++
+			}
+		}
+		least, most := slices.Min(slices.Collect(maps.Values(begun))), slices.Max(slices.Collect(maps.Values(begun)))
+		if len(begun) != 12 || least < 3 || most > least+1 {
+			t.Errorf("seed %d: %v", seed, begun)
 		}
 	}
 }
