@@ -98,7 +98,12 @@ func (f *fakeMessages) save(it peer.SaveItem, body json.RawMessage) peer.SaveRes
 		return peer.SaveResult{Code: peer.Failed}
 	}
 	k := f.key(it.Key)
-	if m, ok := k.nonces[it.Nonce]; ok && (it.Retry || m > it.Known) {
+	if m, ok := k.nonces[it.Nonce]; ok && (it.Retry || it.Named || m > it.Known) {
+		for _, old := range k.stored {
+			if it.Named && old.Mid == m && !bytes.Equal(old.Msg, body) {
+				return peer.SaveResult{Code: peer.Conflict}
+			}
+		}
 		return peer.SaveResult{Mid: m, Prev: m}
 	}
 	r := peer.SaveResult{Prev: k.last, Mid: mid.Next(k.last, it.Floor, mid.Of(f.now()))}

@@ -39,6 +39,7 @@ type push struct {
 	expireAt int64 // unix second; 0: only to who is online now
 	nonce    string
 	retry    bool
+	named    bool // the nonce is the caller's id
 	answered atomic.Bool
 	handed   bool // to former owners of the key; owned by the channel's turn
 }
@@ -88,7 +89,7 @@ func (s *Server) push(ctx context.Context, pushes []peer.Push) []peer.PushResult
 		for _, key := range p.Keys {
 			item := &items[len(keys)]
 			item.payload, item.call, item.index = body, c, len(keys)
-			item.expireAt, item.nonce, item.retry = p.ExpireAt, p.Nonce, p.Retry
+			item.expireAt, item.nonce, item.retry, item.named = p.ExpireAt, p.Nonce, p.Retry, p.Named
 			keys = append(keys, key)
 			switch {
 			case bad != nil || peer.CheckKey(key) != nil:

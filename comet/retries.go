@@ -27,7 +27,7 @@ const retryAge = time.Minute
 
 // mark notes p if it is a retry, and makes it one if its retry came before it.
 func (r *retries) mark(p *push, now time.Time) {
-	if p.expireAt == 0 || !p.retry && !r.any.Load() {
+	if p.expireAt == 0 || p.named || !p.retry && !r.any.Load() { // a named one is looked for everywhere anyway
 		return
 	}
 	r.mu.Lock()

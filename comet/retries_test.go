@@ -2,6 +2,7 @@ package comet
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,6 +87,36 @@ func TestDirectSaveThatOvertakesTheOriginal(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestCallersID: what comes again with its caller's id is known however much came
+// since, and another message under that id is refused, not swallowed. Neither is
+// kept in mind here: a caller may name each of its pushes.
+func TestCallersID(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		_, sock := r.live("k")
+		named := r.item("1", true, "k")
+		named.Named = true
+		first := r.Server.push(context.Background(), []peer.Push{named})[0]
+		r.mustPush("k", "2", true)
+		time.Sleep(2 * retryAge)
+		r.mustPush("k", "3", true)
+		if again := r.Server.push(context.Background(), []peer.Push{named})[0]; again.Code != peer.OK || again != first {
+			t.Errorf("again: %+v, want %+v", again, first)
+		}
+		named.Msg = json.RawMessage("4")
+		if other := r.Server.push(context.Background(), []peer.Push{named})[0]; other.Code != peer.Conflict || other.Mid != 0 {
+			t.Errorf("another message: %+v, want a conflict", other)
+		}
+		r.mustPush("k", "5", true)
+		synctest.Wait()
+		wantBodies(t, sock, "1", "2", "3", "5")
+		named.Retry = true
+		r.Server.push(context.Background(), []peer.Push{named})
+		if r.env.retries.any.Load() {
+			t.Error("the id is noted")
+		}
+	})
 }
 
 func TestRetriesForget(t *testing.T) {

@@ -145,7 +145,7 @@ func saveArgs(runs []*run) peer.SaveArgs {
 			}
 			a.Items = append(a.Items, peer.SaveItem{
 				Key: r.key, Body: i, ExpireAt: p.expireAt, Nonce: p.nonce,
-				Floor: r.floor, Known: r.known, Retry: p.retry,
+				Floor: r.floor, Known: r.known, Retry: p.retry, Named: p.named,
 			})
 		}
 	}

@@ -23,11 +23,13 @@ import (
 //	records   <len><key>                           → last, trimmed, till: 8 bytes each
 //	tokens    <len><key><hash>                     → expires: 8 bytes, renew: 1
 //	pending   <len><key>                           → mid of the save
+//	ids       <len><key><nonce>                    → mid, till: 8 bytes each, bodyHash
 var (
 	bucketMessages = []byte("messages")
 	bucketRecords  = []byte("records")
 	bucketTokens   = []byte("tokens")
 	bucketPending  = []byte("pending")
+	bucketIDs      = []byte("ids")
 )
 
 const (
@@ -74,7 +76,7 @@ func openBolt(dir string, keep int, now func() time.Time) (*boltStore, error) {
 		return nil, fmt.Errorf("message: open %s: %w", path, err)
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMessages, bucketRecords, bucketTokens, bucketPending} {
+		for _, name := range [][]byte{bucketMessages, bucketRecords, bucketTokens, bucketPending, bucketIDs} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -145,7 +147,7 @@ func (s *boltStore) Close() error {
 
 // boltTx is a transaction with what every part of it needs.
 type boltTx struct {
-	messages, records, tokens, pending *bolt.Bucket
+	messages, records, tokens, pending, ids *bolt.Bucket
 
 	keep  int
 	now   int64 // unix second
@@ -159,6 +161,7 @@ func (s *boltStore) begin(tx *bolt.Tx) boltTx {
 		records:  tx.Bucket(bucketRecords),
 		tokens:   tx.Bucket(bucketTokens),
 		pending:  tx.Bucket(bucketPending),
+		ids:      tx.Bucket(bucketIDs),
 		keep:     int(s.keep.Load()),
 		now:      now.Unix(),
 		clock:    mid.Of(now),

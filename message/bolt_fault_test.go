@@ -208,7 +208,8 @@ func TestBoltDamage(t *testing.T) {
 		return errors.Join(
 			tx.Bucket(bucketRecords).Put(boltKey("record"), []byte("short")),
 			tx.Bucket(bucketTokens).Put(append(boltKey("token"), "h"...), []byte("?")),
-			tx.Bucket(bucketMessages).Put(messageKey("message", 80), []byte("nonsense")))
+			tx.Bucket(bucketMessages).Put(messageKey("message", 80), []byte("nonsense")),
+			tx.Bucket(bucketIDs).Put(append(boltKey("id"), "i"...), []byte("short")))
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -229,7 +230,12 @@ func TestBoltDamage(t *testing.T) {
 			t.Errorf("save of %s: %v", items[i].key, r.err)
 		}
 	}
-	if r := s.Read(t.Context(), []query{{key: "record"}, {key: "good", limit: 9}}); r[0].err == nil || r[1].err != nil || len(r[1].msgs) != 2 {
+	named := put("id")
+	named.named, named.msg.Nonce = true, "i"
+	if r := s.Save(t.Context(), []item{named, put("good")}); r[0].err == nil || r[1].err != nil {
+		t.Errorf("save of a damaged id: %+v", r)
+	}
+	if r := s.Read(t.Context(), []query{{key: "record"}, {key: "good", limit: 9}}); r[0].err == nil || r[1].err != nil || len(r[1].msgs) != 3 {
 		t.Errorf("read: %+v", r)
 	}
 	if got, err := s.CheckToken(t.Context(), "token", "h"); err != nil || got != (peer.TokenReply{}) {
@@ -243,10 +249,10 @@ func TestBoltSweep(t *testing.T) {
 	f := &fixture{clock: c, store: openTestBolt(t, t.TempDir(), c.now)}
 	s := f.store.(*boltStore)
 	defer s.Close()
-	count := func() (n [4]int) {
+	count := func() (n [5]int) {
 		t.Helper()
 		err := s.view(func(b boltTx) error {
-			for i, bucket := range []*bolt.Bucket{b.messages, b.records, b.tokens, b.pending} {
+			for i, bucket := range []*bolt.Bucket{b.messages, b.records, b.tokens, b.pending, b.ids} {
 				n[i] = bucket.Stats().KeyN
 			}
 			return nil
@@ -261,6 +267,10 @@ func TestBoltSweep(t *testing.T) {
 	for i := range brief {
 		items = append(items, item{key: fmt.Sprint("brief", i), msg: message(`1`, c.in(time.Minute), ""), pending: i < 10})
 	}
+	for i := range 5 {
+		it := item{key: "long", msg: message(`1`, c.in(time.Minute), fmt.Sprint(i)), named: true}
+		items = append(items, it)
+	}
 	items = append(items, item{key: "long", msg: message(`1`, c.in(30*24*time.Hour), "")})
 	for _, r := range s.Save(t.Context(), items) {
 		if r.err != nil {
@@ -273,19 +283,22 @@ func TestBoltSweep(t *testing.T) {
 		}
 	}
 	f.sweep(t)
-	same(t, "nothing has expired", count(), [4]int{brief + 1, brief + 1, 2, 10})
+	same(t, "nothing has expired", count(), [5]int{brief + 6, brief + 1, 2, 10, 5})
 	c.advance(time.Minute)
 	f.sweep(t)
-	same(t, "messages and a token have", count(), [4]int{1, brief + 1, 1, 10})
+	same(t, "messages and a token have", count(), [5]int{1, brief + 1, 1, 10, 5})
+	c.advance(idKept)
+	f.sweep(t)
+	same(t, "and ids", count(), [5]int{1, brief + 1, 1, 10, 0})
 	c.advance(pendingKept)
 	f.sweep(t)
-	same(t, "and pending keys", count(), [4]int{1, brief + 1, 1, 0})
+	same(t, "and pending keys", count(), [5]int{1, brief + 1, 1, 0, 0})
 	c.advance(recordKept)
 	f.sweep(t)
-	same(t, "and records", count(), [4]int{1, 1, 1, 0})
+	same(t, "and records", count(), [5]int{1, 1, 1, 0, 0})
 	c.advance(60 * 24 * time.Hour)
 	f.sweep(t)
-	same(t, "and everything", count(), [4]int{})
+	same(t, "and everything", count(), [5]int{})
 }
 
 // Writes that come together are synced together.

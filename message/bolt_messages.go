@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -36,24 +37,46 @@ func (b boltTx) save(it item) (saved, error) {
 	if err != nil {
 		return saved{err: err}, nil
 	}
-	if it.msg.Nonce != "" && (it.retry || rec.last > it.known) {
-		known := it.known
-		if it.retry {
-			known = -1
-		}
-		for _, m := range b.above(it.key, known) {
-			if m.Nonce == it.msg.Nonce {
-				return saved{mid: m.Mid, prev: m.Mid}, b.note(it, m.Mid)
-			}
-		}
+	first, err := b.before(it, rec)
+	switch {
+	case err != nil:
+		return saved{err: err}, nil
+	case first != 0:
+		return saved{mid: first, prev: first}, b.note(it, first)
 	}
 	m := it.msg
 	m.Mid = it.next(rec.last, b.clock)
 	prev := rec.last
-	if err := b.note(it, m.Mid); err != nil {
+	if err := errors.Join(b.note(it, m.Mid), b.putID(it, m.Mid)); err != nil {
 		return saved{}, err
 	}
 	return saved{mid: m.Mid, prev: prev}, b.keepMessage(it.key, m, rec)
+}
+
+// before returns the mid under which it was saved before, 0 if it was not.
+func (b boltTx) before(it item, rec record) (int64, error) {
+	if it.named {
+		if mid, err := b.id(it); mid != 0 || err != nil {
+			return mid, err
+		}
+	}
+	known := it.known
+	if it.everywhere() {
+		known = -1
+	}
+	if it.msg.Nonce == "" || rec.last <= known {
+		return 0, nil
+	}
+	for _, m := range b.above(it.key, known) {
+		if m.Nonce != it.msg.Nonce || it.named && m.Expired(b.now) { // its caller may use the id again
+			continue
+		}
+		if it.named && !bytes.Equal(m.Body, it.msg.Body) {
+			return 0, errIDTaken
+		}
+		return m.Mid, nil
+	}
+	return 0, nil
 }
 
 // Put implements store.

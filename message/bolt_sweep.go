@@ -38,6 +38,7 @@ func (s *boltStore) Sweep(ctx context.Context) (more bool, err error) {
 		{func(b boltTx) *bolt.Bucket { return b.records }, recordExpired},
 		{func(b boltTx) *bolt.Bucket { return b.tokens }, tokenExpired},
 		{func(b boltTx) *bolt.Bucket { return b.pending }, pendingExpired},
+		{func(b boltTx) *bolt.Bucket { return b.ids }, idExpired},
 	}
 	rule := rules[s.sweeping.bucket]
 

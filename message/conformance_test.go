@@ -71,6 +71,10 @@ func testStore(t *testing.T, open func(t *testing.T, c *clock) *fixture) {
 		{"an impossible floor raises nothing", testImpossibleFloor},
 		{"a batch is handled in order", testBatchOrder},
 		{"a nonce is stored once", testNonce},
+		{"a caller's id is known when its message is gone", testID},
+		{"a caller's id is one message's", testIDTaken},
+		{"a caller's id is the key's own", testIDKeys},
+		{"one id from many callers", testIDConcurrent},
 		{"equal bodies stay two", testEqualBodies},
 		{"a body cannot pretend to be a header", testSpoof},
 		{"the newest are kept and the trimmed mid is told", testTrim},
@@ -243,6 +247,154 @@ func testNonce(t *testing.T, f *fixture, key string) {
 	elsewhere.key += "2"
 	elsewhere.retry = true
 	same(t, "another key with this nonce", f.save1(t, elsewhere).prev, 0)
+}
+
+func testID(t *testing.T, f *fixture, key string) {
+	named := func(key, id string, life time.Duration) item {
+		return item{key: key, msg: message(`"once"`, f.in(life), id), named: true}
+	}
+	for _, way := range []struct {
+		name string
+		life time.Duration
+		lose func(key string)
+	}{
+		{"kept", time.Hour, func(string) {}},
+		{"trimmed", time.Hour, func(key string) {
+			for range keepForTest + 1 {
+				f.say(t, key, `"newer"`)
+			}
+		}},
+		{"expired", 2 * time.Second, func(key string) {
+			f.advance(3 * time.Second)
+			f.sweep(t)
+		}},
+		{"deleted", time.Hour, func(key string) {
+			if err := f.Delete(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		key := key + way.name
+		first := f.save1(t, named(key, "id", way.life))
+		began := f.now()
+		way.lose(key)
+		before := mids(f.read(t, key, 0).msgs)
+		same(t, way.name+": when it came before", before != nil && slices.Contains(before, first.mid), way.name == "kept")
+
+		it := named(key, "id", 2*time.Hour) // its caller counts from now
+		it.known = f.read(t, key, 0).last   // whatever that is
+		hit := saved{mid: first.mid, prev: first.mid}
+		f.advance(began.Add(idKept - time.Second).Sub(f.now()))
+		f.sweep(t)
+		same(t, way.name+": again", f.save1(t, it), hit)
+		it.pending = true
+		same(t, way.name+": again, saved without its comet", f.save1(t, it), hit)
+		pending, err := f.Pending(t.Context(), 99)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, way.name+": and pending", pending, []peer.PendingKey{{Key: key, Mid: first.mid}})
+		if err := f.Settle(t.Context(), pending); err != nil {
+			t.Fatal(err)
+		}
+		same(t, way.name+": adds nothing", mids(f.read(t, key, 0).msgs), before)
+
+		it.pending = false
+		f.advance(time.Second)
+		f.sweep(t)
+		last := f.read(t, key, 0).last
+		switch late := f.save1(t, it); {
+		case way.name == "kept":
+			same(t, "kept: after ten minutes", late, hit)
+		case late.prev != last || late.mid <= last:
+			t.Errorf("%s: after ten minutes %+v, want a new one after %d", way.name, late, last)
+		}
+	}
+}
+
+func testIDTaken(t *testing.T, f *fixture, key string) {
+	it := item{key: key, msg: message(`"a"`, f.in(time.Hour), "id"), named: true}
+	first := f.save1(t, it)
+	other := it
+	other.msg.Body = json.RawMessage(`"b"`)
+	refused := func(when string) {
+		t.Helper()
+		// The items around it are none the worse.
+		got := f.Save(t.Context(), []item{it, other, {key: key + when, msg: message(`1`, f.in(time.Hour), "")}})
+		same(t, when+": the same message", got[0], saved{mid: first.mid, prev: first.mid})
+		if !errors.Is(got[1].err, errIDTaken) || !errors.Is(got[1].err, peer.ErrInvalid) {
+			t.Errorf("%s: another message: %+v, want errIDTaken", when, got[1])
+		}
+		if got[2].err != nil {
+			t.Errorf("%s: the next one: %v", when, got[2].err)
+		}
+	}
+	refused("kept")
+	f.advance(idKept)
+	f.sweep(t)
+	refused("kept longer than its id")
+	same(t, "stored", bodies(f.read(t, key, 0).msgs), []string{`"a"`})
+
+	it.msg.Nonce, other.msg.Nonce = "id2", "id2"
+	first = f.save1(t, it)
+	if err := f.Delete(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	refused("gone")
+	f.advance(idKept)
+	if s := f.save1(t, other); s.prev != first.mid {
+		t.Errorf("after ten minutes: %+v, want a new one after %d", s, first.mid)
+	}
+}
+
+// The names of keys and ids are put together in the store.
+func testIDKeys(t *testing.T, f *fixture, key string) {
+	n := int64(0)
+	for _, k := range []string{"", "a", "ab", ":", "a:", ":a", "id:", "\x00", "\xff", "a\r\n"} {
+		for _, id := range []string{"a", "aa", "b", "-", "_"} {
+			k := key + k
+			if len(k) == 0 {
+				continue
+			}
+			s := f.save1(t, item{key: k, msg: message(fmt.Sprint(n), f.in(time.Hour), id), named: true})
+			if s.prev == s.mid {
+				t.Errorf("key %q has no message with the id %q, and was given another's", k, id)
+			}
+			n++
+		}
+	}
+}
+
+func testIDConcurrent(t *testing.T, f *fixture, key string) {
+	const callers = 20
+	got := make([]saved, callers)
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			it := item{key: key, msg: message(`"once"`, f.in(time.Hour), "id"), named: true, pending: i%3 == 0}
+			got[i] = f.Save(t.Context(), []item{it})[0]
+		})
+	}
+	wg.Wait()
+	kept := f.read(t, key, 0).msgs
+	same(t, "kept", bodies(kept), []string{`"once"`})
+	first := 0
+	for _, s := range got {
+		if s.err != nil || len(kept) != 1 || s.mid != kept[0].Mid {
+			t.Errorf("a caller was told %+v, want mid %v", s, mids(kept))
+		}
+		if s.prev != s.mid {
+			first++
+		}
+	}
+	same(t, "callers that were first", first, 1)
+	pending, err := f.Pending(t.Context(), 99)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Settle(t.Context(), pending); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func testEqualBodies(t *testing.T, f *fixture, key string) {
@@ -806,7 +958,13 @@ func testReopen(t *testing.T, f *fixture, key string) {
 	if err := f.AddToken(t.Context(), newToken(nil, key, "a", 0, f.now())); err != nil {
 		t.Fatal(err)
 	}
+	id := item{key: key + "id", msg: message(`"once"`, f.in(time.Hour), "id"), named: true}
+	first := f.save1(t, id)
+	if err := f.Delete(t.Context(), id.key); err != nil {
+		t.Fatal(err)
+	}
 	f.store = f.reopen()
+	same(t, "an id of a message that is gone", f.save1(t, id), saved{mid: first.mid, prev: first.mid})
 	got := f.read(t, key, 0)
 	same(t, "messages", bodies(got.msgs), []string{`"kept"`})
 	same(t, "last", got.last, m)

@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -16,17 +17,36 @@ import (
 // model is what a store says of one key, in the plainest words.
 type model struct {
 	msgs          []msg.Message // by rising mid
+	ids           map[string]modelID
 	last, trimmed int64
 }
 
+// modelID is what is left of a message with its caller's id.
+type modelID struct {
+	mid, till int64
+	body      string
+}
+
 func (m *model) save(it item, clock, now int64) saved {
+	if id, ok := m.ids[it.msg.Nonce]; ok && it.named && now < id.till {
+		if id.body != string(it.msg.Body) {
+			return saved{err: errIDTaken}
+		}
+		return saved{mid: id.mid, prev: id.mid}
+	}
 	for _, old := range m.msgs {
-		if it.msg.Nonce != "" && old.Nonce == it.msg.Nonce && (it.retry || old.Mid > it.known) {
+		if it.msg.Nonce != "" && old.Nonce == it.msg.Nonce && (it.named && !old.Expired(now) || !it.named && (it.retry || old.Mid > it.known)) {
+			if it.named && !bytes.Equal(old.Body, it.msg.Body) {
+				return saved{err: errIDTaken}
+			}
 			return saved{mid: old.Mid, prev: old.Mid}
 		}
 	}
 	got := saved{mid: it.next(m.last, clock), prev: m.last}
 	it.msg.Mid = got.mid
+	if it.named {
+		m.ids[it.msg.Nonce] = modelID{got.mid, now + int64(idKept.Seconds()), string(it.msg.Body)}
+	}
 	m.keep(it.msg, clock, now)
 	return got
 }
@@ -93,7 +113,7 @@ func (m *model) read(after, now int64, limit int) found {
 // the model says.
 func testModel(t *testing.T, f *fixture, key string) {
 	for seed := range uint64(12) {
-		var m model
+		m := model{ids: make(map[string]modelID)}
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		key := fmt.Sprint(key, seed)
 		var trail []string
@@ -105,6 +125,10 @@ func testModel(t *testing.T, f *fixture, key string) {
 			case n < 60:
 				it.msg.Nonce = fmt.Sprint(rnd.IntN(1000))
 				it.retry = rnd.IntN(3) == 0
+				if rnd.IntN(4) == 0 {
+					it.named, it.msg.Nonce = true, fmt.Sprint("i", rnd.IntN(12))
+					it.msg.Body = json.RawMessage(fmt.Sprint(rnd.IntN(2)))
+				}
 				it.known = max(0, m.last-rnd.Int64N(5*mid.Step))
 				it.floor = []int64{0, mid.Unknown, m.last + rnd.Int64N(400), m.last / 2}[rnd.IntN(4)]
 				trail = append(trail, fmt.Sprintf("save %+v", it))
@@ -125,6 +149,9 @@ func testModel(t *testing.T, f *fixture, key string) {
 				got, want = errors.Is(f.Put(t.Context(), []item{it})[0], errMidTaken), m.put(it, clock, now) != nil
 			case n < 88:
 				d := time.Duration(rnd.IntN(20_000)) * time.Millisecond
+				if rnd.IntN(8) == 0 {
+					d = time.Duration(rnd.IntN(int(idKept)))
+				}
 				trail = append(trail, fmt.Sprint("advance ", d))
 				f.advance(d)
 			case n > 98:

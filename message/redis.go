@@ -20,6 +20,7 @@ const (
 	redisRecord  = "gopush:r:"
 	redisTokens  = "gopush:t:"
 	redisPending = "gopush:p"
+	redisIDs     = "gopush:i:"
 )
 
 const (

@@ -2,6 +2,7 @@ package message
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"time"
@@ -24,23 +25,30 @@ func (s *redisStore) Save(ctx context.Context, items []item) []saved {
 			if it.floor == mid.Unknown {
 				blind = mid.Blind
 			}
-			if it.retry {
+			if it.everywhere() {
 				known = ""
 			}
 			if it.pending {
 				pending = it.key
 			}
-			return append(s.head(it.key, 3, now),
+			id, hash := "", ""
+			if it.named { // no nonce holds a colon, so nobody's key makes this another's
+				id, hash = redisIDs+it.msg.Nonce+":"+it.key, hex.EncodeToString(bodyHash(it.msg.Body))
+			}
+			return append(s.head(it.key, 3, now, id),
 				decimal(it.least(clock)), blind, known, it.msg.Nonce, it.msg.Expires, msg.MemberTail(it.msg),
-				pending, decimal(clock-int64(pendingKept.Seconds())*mid.Second))
+				pending, decimal(clock-int64(pendingKept.Seconds())*mid.Second), hash, int64(idKept.Seconds()))
 		},
 		func(reply any) saved {
 			n, err := redis.Int64s(reply, nil)
 			if err == nil && len(n) != 2 {
 				err = fmt.Errorf("%d numbers", len(n))
 			}
-			if err != nil {
+			switch {
+			case err != nil:
 				return saved{err: s.failed(err)}
+			case n[0] == 0:
+				return saved{err: errIDTaken}
 			}
 			return saved{mid: n[0], prev: n[1]}
 		})
@@ -66,14 +74,14 @@ func (s *redisStore) Put(ctx context.Context, items []item) []error {
 }
 
 // head returns the keys and arguments with which the scripts that keep a
-// message begin.
-func (s *redisStore) head(key string, keys int, now time.Time) call {
+// message begin. further are keys behind the first ones.
+func (s *redisStore) head(key string, keys int, now time.Time, further ...any) call {
 	volatile := 1
 	if s.Prefix == "" {
 		volatile = 0
 	}
 	names := call{s.Prefix + key, redisRecord + key, redisPending}
-	return append(names[:keys:keys], now.Unix(), decimal(mid.Horizon(mid.Of(now))), s.keep.Load(), int64(recordKept.Seconds()), volatile)
+	return append(append(names[:keys:keys], further...), now.Unix(), decimal(mid.Horizon(mid.Of(now))), s.keep.Load(), int64(recordKept.Seconds()), volatile)
 }
 
 // Read implements store.

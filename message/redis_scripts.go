@@ -29,7 +29,7 @@ var (
 
 // The scripts, each one atomic step of a store. Nobody writes to them.
 var (
-	scriptSave       = redis.NewScript(3, luaCommon+luaSave)
+	scriptSave       = redis.NewScript(4, luaCommon+luaSave)
 	scriptPut        = redis.NewScript(2, luaCommon+luaPut)
 	scriptRead       = redis.NewScript(2, luaCommon+luaRead)
 	scriptDelete     = redis.NewScript(2, luaCommon+luaDelete)

@@ -163,6 +163,15 @@ func TestRedisTimeToLive(t *testing.T) {
 		t.Errorf("%d messages under the plain name, want 1", got)
 	}
 
+	for _, s := range []*redisStore{s, shared} { // the name is ours either way
+		key := "id" + s.Prefix
+		it := item{key: key, msg: message(`1`, time.Now().Add(time.Second).Unix(), "i1"), named: true}
+		if err := s.Save(t.Context(), []item{it})[0].err; err != nil {
+			t.Fatal(err)
+		}
+		between("id of "+key, ttl("gopush:i:i1:"+key), 598, 600)
+	}
+
 	if err := s.AddToken(t.Context(), newToken(nil, "k", "a", 100, time.Now())); err != nil {
 		t.Fatal(err)
 	}
@@ -256,13 +265,19 @@ func TestRedisErrorsAreTheItems(t *testing.T) {
 	do(t, admin, "SET", "gopush:m:string", "x")
 	do(t, admin, "SET", "gopush:r:record", "nonsense")
 	do(t, admin, "LPUSH", "gopush:r:list", "x")
+	do(t, admin, "SET", "gopush:i:n:id", "nonsense")
+	do(t, admin, "LPUSH", "gopush:i:n:idlist", "x")
 	expire := time.Now().Add(time.Hour).Unix()
 	var items []item
-	for _, key := range []string{"good", "string", "record", "list", "good"} {
-		items = append(items, item{key: key, msg: message(`1`, expire, "")})
+	for _, key := range []string{"good", "string", "record", "list", "id", "idlist", "good"} {
+		it := item{key: key, msg: message(`1`, expire, "")}
+		if strings.HasPrefix(key, "id") {
+			it.named, it.msg.Nonce = true, "n"
+		}
+		items = append(items, it)
 	}
 	got := s.Save(t.Context(), items)
-	for i, wantErr := range []bool{false, true, true, true, false} {
+	for i, wantErr := range []bool{false, true, true, true, true, true, false} {
 		err := got[i].err
 		if (err != nil) != wantErr {
 			t.Errorf("%s: %v", items[i].key, err)
@@ -271,7 +286,7 @@ func TestRedisErrorsAreTheItems(t *testing.T) {
 			t.Errorf("%s: %v, want an answer of Redis that names the key", items[i].key, err)
 		}
 	}
-	if n := do(t, admin, "EXISTS", "gopush:m:record", "gopush:m:list"); n != int64(0) {
+	if n := do(t, admin, "EXISTS", "gopush:m:record", "gopush:m:list", "gopush:m:id", "gopush:m:idlist"); n != int64(0) {
 		t.Errorf("%d of the failed saves left a message", n)
 	}
 	found := s.Read(t.Context(), []query{{key: "string", limit: 9}, {key: "good", limit: 9}})

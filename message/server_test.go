@@ -267,18 +267,30 @@ func TestSaveAndRead(t *testing.T) {
 	if a.Code != peer.OK || a.Prev != 0 || a.Mid <= 0 || b.Code != peer.OK || got.Results[2].Prev != a.Mid {
 		t.Errorf("got %+v", got.Results)
 	}
+	last := got.Results[2].Mid
 	args.Items[0].Retry = true
 	again, err := c.Save(t.Context(), peer.SaveArgs{Bodies: args.Bodies, Items: args.Items[:1]})
 	if err != nil || again.Results[0] != (peer.SaveResult{Mid: a.Mid, Prev: a.Mid}) {
 		t.Errorf("repeated: %+v, %v; want mid and prev %d", again.Results, err, a.Mid)
 	}
+	named := args.Items[1]
+	named.Named, named.Nonce = true, "id"
+	args.Bodies = append(args.Bodies, json.RawMessage(`"other"`))
+	other := named
+	other.Body = len(args.Bodies) - 1
+	got, err = c.Save(t.Context(), peer.SaveArgs{Bodies: args.Bodies, Items: []peer.SaveItem{named, named, other}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := got.Results[0]
+	same(t, "with an id", got.Results, []peer.SaveResult{{Mid: n.Mid, Prev: b.Mid}, {Mid: n.Mid, Prev: n.Mid}, {Code: peer.Conflict}})
 	read, err := c.Read(t.Context(), peer.ReadArgs{Items: []peer.ReadItem{{Key: "a", Limit: 1}, {Key: "a"}, {Key: ""}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []peer.ReadResult{
-		{Msgs: []peer.Stored{{Msg: args.Bodies[0], Mid: a.Mid, ExpireAt: args.Items[0].ExpireAt}}, Last: got.Results[2].Mid},
-		{Last: got.Results[2].Mid},
+		{Msgs: []peer.Stored{{Msg: args.Bodies[0], Mid: a.Mid, ExpireAt: args.Items[0].ExpireAt}}, Last: last},
+		{Last: last},
 		{Code: peer.Invalid},
 	}
 	same(t, "Read", read.Results, want)
@@ -300,7 +312,7 @@ func TestSaveAndRead(t *testing.T) {
 func TestSaveInvalid(t *testing.T) {
 	d := start(t, testConfig(t)).ready(t)
 	c := d.client(t)
-	args := saveArgs("no key", "long key", "low body", "high body", "empty body", "bad nonce", "long nonce", "no expiry", "late expiry", "low floor", "good")
+	args := saveArgs("no key", "long key", "low body", "high body", "empty body", "bad nonce", "long nonce", "no expiry", "late expiry", "low floor", "id without a nonce", "good")
 	args.Bodies = append(args.Bodies, nil)
 	items := args.Items
 	items[0].Key = ""
@@ -313,6 +325,7 @@ func TestSaveInvalid(t *testing.T) {
 	items[7].ExpireAt = 0
 	items[8].ExpireAt = maxExpiry + 1
 	items[9].Floor = -2
+	items[10].Nonce, items[10].Named = "", true
 	got, err := c.Save(t.Context(), args)
 	if err != nil {
 		t.Fatal(err)

@@ -59,7 +59,7 @@ func (s *Service) Save(args *peer.SaveArgs, reply *peer.SaveReply) (err error) {
 		items = append(items, item{
 			key:   it.Key,
 			msg:   msg.Message{Body: args.Bodies[it.Body], Expires: it.ExpireAt, Nonce: it.Nonce},
-			floor: it.Floor, known: it.Known, retry: it.Retry, pending: it.Pending,
+			floor: it.Floor, known: it.Known, retry: it.Retry, named: it.Named, pending: it.Pending,
 		})
 		index = append(index, i)
 	}
@@ -80,7 +80,7 @@ func checkSave(it peer.SaveItem, bodies []json.RawMessage) error {
 	switch {
 	case it.Body < 0 || it.Body >= len(bodies) || len(bodies[it.Body]) == 0:
 		return invalid("body %d of %d", it.Body, len(bodies))
-	case !msg.ValidNonce(it.Nonce):
+	case !msg.ValidNonce(it.Nonce), it.Named && it.Nonce == "":
 		return invalid("nonce of %d bytes", len(it.Nonce))
 	case it.ExpireAt <= 0 || it.ExpireAt > maxExpiry:
 		return invalid("expires at %d", it.ExpireAt)
@@ -201,6 +201,8 @@ func codeOf(err error) peer.Code {
 	switch {
 	case err == nil:
 		return peer.OK
+	case errors.Is(err, peer.ErrConflict):
+		return peer.Conflict
 	case errors.Is(err, peer.ErrInvalid):
 		return peer.Invalid
 	}

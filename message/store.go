@@ -2,6 +2,7 @@ package message
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -17,6 +18,8 @@ var (
 	errUnavailable = errors.New("message: the store does not answer")
 	// errMidTaken means that another message of the key has this mid already.
 	errMidTaken = fmt.Errorf("%w: the key has another message with this mid", peer.ErrInvalid)
+	// errIDTaken means that the caller's id came before, with another body.
+	errIDTaken = fmt.Errorf("message: %w", peer.ErrConflict)
 	// errEviction means that the store may drop what it has acknowledged. It does
 	// not go away by itself.
 	errEviction = errors.New("message: the store evicts")
@@ -28,6 +31,10 @@ const (
 	// recordKept is how long the record of a key outlives its last message and
 	// its deletion: a client that comes back within a week sees its gap.
 	recordKept = 7 * 24 * time.Hour
+	// idKept is how long the id of a message is remembered at least: its caller,
+	// who has not heard whether it was stored, may repeat it that long, even if
+	// the message has expired or made room for newer ones.
+	idKept = 10 * time.Minute
 	// pendingKept is how long a key waits for its owner to look: webs ask every
 	// second, but a set that nobody asks for must not grow for ever.
 	pendingKept = 24 * time.Hour
@@ -40,7 +47,9 @@ const (
 type store interface {
 	// Save decides the mid of each item and keeps it, in their order, and answers
 	// for each: one key's trouble is not another's. A saved item is on disk, as
-	// far as the store's own settings make that true.
+	// far as the store's own settings make that true. One whose nonce is found was
+	// saved before; if that is its caller's id, and the message was another one,
+	// it is errIDTaken.
 	Save(ctx context.Context, items []item) []saved
 	// Put keeps items under the very mids they bring, below the last one too, for
 	// comets that decide mids themselves. The same message twice is kept once;
@@ -85,6 +94,7 @@ type item struct {
 	floor   int64 // the mid lies above it; mid.Unknown: at least mid.Blind past the last one
 	known   int64 // the nonce is looked for among members above it
 	retry   bool  // the nonce is looked for among all members
+	named   bool  // the nonce is the caller's id: it is also looked for where only ids are kept, and kept there
 	pending bool  // put the key into the shard's pending set as well
 }
 
@@ -128,6 +138,16 @@ func (it item) next(last, clock int64) int64 {
 		floor = mid.Unknown
 	}
 	return max(it.least(clock), mid.Next(last, floor, clock))
+}
+
+// everywhere reports whether the nonce is looked for among all members.
+func (it item) everywhere() bool { return it.retry || it.named }
+
+// bodyHash tells the bodies apart that come with one id, where only the id is
+// left. 16 bytes: nobody gains by finding two that are the same.
+func bodyHash(body []byte) []byte {
+	sum := sha256.Sum256(body)
+	return sum[:16]
 }
 
 // unavailable says that where did not answer because of err.

@@ -186,7 +186,7 @@ func (s *Server) send(ctx context.Context, m message, group []*target) ([]peer.P
 		ctx = half
 	}
 	results, err := comet.Push(ctx, []peer.Push{{
-		Keys: keys, Msg: m.body, ExpireAt: m.expireAt, Nonce: m.nonce, Retry: m.named || lost,
+		Keys: keys, Msg: m.body, ExpireAt: m.expireAt, Nonce: m.nonce, Retry: lost, Named: m.named,
 	}})
 	return results, comet, err
 }
@@ -216,7 +216,7 @@ func (s *Server) save(ctx context.Context, m message, targets []*target) {
 	for _, t := range targets {
 		args.Items = append(args.Items, peer.SaveItem{
 			Key: t.key, ExpireAt: m.expireAt, Nonce: m.nonce,
-			Floor: mid.Unknown, Known: mid.Unknown, Retry: m.named || t.lost, Pending: true,
+			Floor: mid.Unknown, Known: mid.Unknown, Retry: t.lost, Named: m.named, Pending: true,
 		})
 	}
 	s.count.direct.Add(int64(len(targets)))

@@ -87,7 +87,8 @@ func TestDelivery(t *testing.T) {
 	}{
 		{name: "done", push: answers(peer.OK), code: peer.OK, tries: []bool{false}},
 		{name: "done, live", live: true, push: answers(peer.OK), code: peer.OK, tries: []bool{false}},
-		{name: "named by the caller", named: true, push: answers(peer.OK), code: peer.OK, tries: []bool{true}},
+		{name: "named by the caller", named: true, push: answers(peer.OK), code: peer.OK, tries: []bool{false}},
+		{name: "conflict is not repeated", named: true, push: answers(peer.Conflict), code: peer.Conflict, tries: []bool{false}},
 		{name: "failed is not repeated", push: answers(peer.Failed), code: peer.Failed, tries: []bool{false}},
 		{name: "invalid", push: answers(peer.Invalid), code: peer.Invalid, tries: []bool{false}},
 		{name: "call failed", push: fails(0, peer.ErrFailed), code: peer.Failed, tries: []bool{false}},
@@ -95,7 +96,7 @@ func TestDelivery(t *testing.T) {
 		{name: "slow", push: slow(800 * ms), code: peer.OK, tries: []bool{false}, took: 800 * ms},
 
 		{name: "not sent: saved at once", push: notSent, code: peer.OK, tries: []bool{false}, saved: true},
-		{name: "not sent, named", named: true, push: notSent, code: peer.OK, tries: []bool{true}, saved: true, retry: true},
+		{name: "not sent, named", named: true, push: notSent, code: peer.OK, tries: []bool{false}, saved: true},
 		{name: "not sent, live: tried again, then failed", live: true, push: notSent, code: peer.Failed,
 			tries: []bool{false, false, false}, took: 200 * ms},
 		{name: "not sent, live: back in time", live: true, push: script(notSent, answers(peer.OK)), code: peer.OK,
@@ -162,7 +163,7 @@ func TestDelivery(t *testing.T) {
 				var tries []bool
 				for _, p := range f.comet().pushes {
 					tries = append(tries, p.Retry)
-					if want := (peer.Push{Keys: []string{"k"}, Msg: m.body, ExpireAt: m.expireAt, Nonce: "n", Retry: p.Retry}); !cmp.Equal(p, want) {
+					if want := (peer.Push{Keys: []string{"k"}, Msg: m.body, ExpireAt: m.expireAt, Nonce: "n", Retry: p.Retry, Named: tt.named}); !cmp.Equal(p, want) {
 						t.Errorf("pushed %+v, want %+v", p, want)
 					}
 				}
@@ -173,7 +174,7 @@ func TestDelivery(t *testing.T) {
 				if tt.saved {
 					saves = []peer.SaveArgs{{Bodies: []json.RawMessage{m.body}, Items: []peer.SaveItem{{
 						Key: "k", ExpireAt: m.expireAt, Nonce: "n",
-						Floor: mid.Unknown, Known: mid.Unknown, Retry: tt.retry, Pending: true,
+						Floor: mid.Unknown, Known: mid.Unknown, Retry: tt.retry, Named: tt.named, Pending: true,
 					}}}}
 				}
 				if diff := cmp.Diff(saves, f.messages.saves); diff != "" {

@@ -21,8 +21,6 @@ const (
 	// maxMany bounds the body of an mprivate: each byte of a message may take
 	// six as an escape, and the keys are what is left.
 	maxMany = 6*msg.MaxBody + maxKeys*(wire.MaxKey+1)
-	// maxID bounds the name that a caller gives a push.
-	maxID = 255
 )
 
 // message is one pushed message, checked and ready to be sent.
@@ -30,7 +28,7 @@ type message struct {
 	body     json.RawMessage // canonical
 	expireAt int64           // unix second; 0: only to who is online now
 	nonce    string          // tells a repeat from an equal message
-	named    bool            // by its caller: the nonce may be stored already
+	named    bool            // the nonce is the caller's id, which may come again much later
 }
 
 // pushPrivate pushes the body to one key.
@@ -129,13 +127,10 @@ func (s *Server) newMessage(q *request, raw []byte) (message, error) {
 		end := s.now().Add(time.Duration(expire)*time.Second + time.Second - 1)
 		m.expireAt = end.Unix()
 	}
-	id := q.Header.Get("Idempotency-Key")
-	if id == "" {
-		id = q.query.Get("id")
-	}
+	id, err := q.id()
 	switch {
-	case len(id) > maxID:
-		return message{}, fmt.Errorf("%w: id: want at most %d bytes", errParam, maxID)
+	case err != nil:
+		return message{}, err
 	case id != "":
 		// Hashed, so that any id will do. The store looks for it among the
 		// messages of one key only: keys need not differ in their ids.

@@ -35,13 +35,13 @@ func TestPushSent(t *testing.T) {
 		{"live only", post("/admin/push?key=a&expire=0", "1"),
 			peer.Push{Keys: []string{"a"}, Msg: json.RawMessage(`1`), Nonce: nonce}},
 		{"named by header", post("/1/admin/push/private?key=a&expire=600", "1", "Idempotency-Key: order 7"),
-			peer.Push{Keys: []string{"a"}, Msg: json.RawMessage(`1`), ExpireAt: second + 600, Nonce: order7, Retry: true}},
+			peer.Push{Keys: []string{"a"}, Msg: json.RawMessage(`1`), ExpireAt: second + 600, Nonce: order7, Named: true}},
 		{"named by query", post("/1/admin/push/private?key=a&expire=600&id=order+7", "1"),
-			peer.Push{Keys: []string{"a"}, Msg: json.RawMessage(`1`), ExpireAt: second + 600, Nonce: order7, Retry: true}},
-		{"named by both: the header counts", post("/1/admin/push/private?key=a&expire=600&id=other", "1", "Idempotency-Key: order 7"),
-			peer.Push{Keys: []string{"a"}, Msg: json.RawMessage(`1`), ExpireAt: second + 600, Nonce: order7, Retry: true}},
+			peer.Push{Keys: []string{"a"}, Msg: json.RawMessage(`1`), ExpireAt: second + 600, Nonce: order7, Named: true}},
+		{"named by both, the same", post("/1/admin/push/private?key=a&expire=600&id=order+7", "1", "Idempotency-Key: order 7"),
+			peer.Push{Keys: []string{"a"}, Msg: json.RawMessage(`1`), ExpireAt: second + 600, Nonce: order7, Named: true}},
 		{"many, named", post("/1/admin/push/mprivate?expire=600&id=order+7", `{"m":"[1, 2]","k":"b, a ,b,,a"}`),
-			peer.Push{Keys: []string{"b", "a"}, Msg: json.RawMessage(`[1,2]`), ExpireAt: second + 600, Nonce: order7, Retry: true}},
+			peer.Push{Keys: []string{"b", "a"}, Msg: json.RawMessage(`[1,2]`), ExpireAt: second + 600, Nonce: order7, Named: true}},
 		{"many, escapes in m", post("/1/admin/push/mprivate?expire=0", `{"k":"a","m":"{\"x\":\"\\u00e9\\ud83d\\ude00\"}","other":1}`),
 			peer.Push{Keys: []string{"a"}, Msg: json.RawMessage(`{"x":"\u00e9\ud83d\ude00"}`), Nonce: nonce}},
 	} {
@@ -60,7 +60,8 @@ func TestPushSent(t *testing.T) {
 	}
 }
 
-// TestPushID: an id that is too long is refused, and two ids differ.
+// TestPushID: an id that is too long is refused, two ids differ, and of one push
+// they must not.
 func TestPushID(t *testing.T) {
 	f := newFixture(t, testConfig()).run(t)
 	for _, tt := range []struct{ id, want string }{
@@ -74,6 +75,46 @@ func TestPushID(t *testing.T) {
 	}
 	if p := f.comet().pushes; len(p) != 2 || p[0].Nonce == p[1].Nonce {
 		t.Errorf("pushes = %+v, want two with different nonces", p)
+	}
+	for _, tt := range []struct {
+		name, query, headers string
+		says                 string // in X-Gopush-Error
+	}{
+		{"header and query", "&id=a", "Idempotency-Key: b", "Idempotency-Key and id differ"},
+		{"two headers", "", "Idempotency-Key: a\r\nIdempotency-Key: b", "Idempotency-Key and Idempotency-Key differ"},
+		{"two in the query", "&id=a&id=b", "", "id and id differ"},
+		{"a long header", "", "Idempotency-Key: " + strings.Repeat("i", 256), "Idempotency-Key: want 1 to 255 bytes, got 256"},
+	} {
+		var headers []string
+		if tt.headers != "" {
+			headers = append(headers, tt.headers)
+		}
+		head, body := exchange(t, f.AdminAddrs()[0], post("/1/admin/push/private?key=a&expire=1"+tt.query, "1", headers...))
+		if body != `{"ret":65534}` || !strings.HasPrefix(head.Header.Get("X-Gopush-Error"), tt.says) {
+			t.Errorf("%s: %v %s", tt.name, head.Header, body)
+		}
+	}
+	if n := f.comet().pushed(); n != 2 {
+		t.Errorf("%d pushes: a refused one was sent", n)
+	}
+}
+
+// TestPushConflict: an id that was another message's is the caller's mistake, and
+// the answer says so. Among many keys it is one of those that failed.
+func TestPushConflict(t *testing.T) {
+	f := newFixture(t, testConfig()).run(t)
+	f.comet().push = func(_ context.Context, _ string, p peer.Push) ([]peer.PushResult, error) {
+		results := make([]peer.PushResult, len(p.Keys))
+		results[0].Code = peer.Conflict
+		return results, nil
+	}
+	head, body := exchange(t, f.AdminAddrs()[0], post("/1/admin/push/private?key=a&expire=1&id=x", "1"))
+	if body != `{"ret":65534}` || !strings.Contains(head.Header.Get("X-Gopush-Error"), "this id was given to another message") {
+		t.Errorf("one key: %v %s", head.Header, body)
+	}
+	_, body = exchange(t, f.AdminAddrs()[0], post("/1/admin/push/mprivate?expire=1&id=x", `{"m":"1","k":"a,b"}`))
+	if body != `{"data":{"fk":["a"]},"ret":0}` {
+		t.Errorf("two keys: %s", body)
 	}
 }
 

@@ -16,6 +16,7 @@ const (
 	// maxSeconds is the longest life of a message or a token: 100 years, which
 	// takes in the largest int32 that some back-ends send for "for ever".
 	maxSeconds = 100 * 365 * 24 * 3600
+	maxID      = 255 // bytes of the id that a caller gives a push
 )
 
 // names are the query parameters of a family of URLs.
@@ -66,6 +67,30 @@ func (q *request) token() (string, error) {
 		return "", fmt.Errorf("%w: %s: want a token of 1 to %d bytes, got %d", errParam, q.names.token, maxToken, len(t))
 	}
 	return t, nil
+}
+
+// id returns the id that the caller gives a push, "" if it gives none.
+func (q *request) id() (string, error) {
+	const header, param = "Idempotency-Key", "id"
+	id, from := "", ""
+	for _, given := range []struct {
+		name   string
+		values []string
+	}{{header, q.Header.Values(header)}, {param, q.query[param]}} {
+		for _, v := range given.values {
+			switch {
+			case v == "":
+			case len(v) > maxID:
+				return "", fmt.Errorf("%w: %s: want 1 to %d bytes, got %d", errParam, given.name, maxID, len(v))
+			case id != "" && v != id:
+				// Either may be the one that the caller will repeat.
+				return "", fmt.Errorf("%w: %s and %s differ: give the id once, or twice the same", errParam, from, given.name)
+			default:
+				id, from = v, given.name
+			}
+		}
+	}
+	return id, nil
 }
 
 // seconds returns the named parameter as a time to live.

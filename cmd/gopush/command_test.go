@@ -90,6 +90,30 @@ func TestCommands(t *testing.T) {
 				"gopush: not stored for b\nPush it to these again; the other keys have it. Web's log says why.\n"},
 		},
 		{
+			name: "push with an id", args: "push alice 1 --id order-17",
+			answers: map[string]string{private: `{"ret":0}`},
+			asked:   "POST /1/admin/push/private?expire=86400&key=alice 1 id=order-17",
+			want:    result{0, "1 message stored for alice, kept for 24h\n", ""},
+		},
+		{
+			name: "push to many with an id", args: "push a,b 1 --id order-17",
+			answers: map[string]string{mprivate: `{"ret":0}`},
+			asked:   `POST /1/admin/push/mprivate?expire=86400 {"k":"a,b","m":"1"} id=order-17`,
+			want:    result{0, "1 message stored for a, b, kept for 24h\n", ""},
+		},
+		{
+			name: "an empty id", args: "push alice 1 --id=",
+			want: result{2, "", "gopush: --id: want 1 to 255 bytes, got 0\n"},
+		},
+		{
+			name: "one id for two", args: "push alice 1 2 --id x",
+			want: result{2, "", "gopush: --id names one message, and there are 2: push them one by one, each with an id of its own\n"},
+		},
+		{
+			name: "an id for what is not stored", args: "push alice 1 --id x --expire 0",
+			want: result{2, "", "gopush: --id does nothing with --expire 0: what is not stored is not recognised\n"},
+		},
+		{
 			name: "push that is no JSON asks nobody", args: "push alice hello",
 			want: result{2, "", "gopush: not valid JSON: invalid character 'h' looking for beginning of value\nTo push it as text, add --text\n"},
 		},

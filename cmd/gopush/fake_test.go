@@ -38,6 +38,9 @@ func newFakeWeb(t *testing.T, answers map[string]string) *fakeWeb {
 		if secret := r.Header.Get("Authorization"); secret != "" {
 			line += " " + secret
 		}
+		if id := r.Header.Get("Idempotency-Key"); id != "" {
+			line += " id=" + id
+		}
 		w.asked = append(w.asked, line)
 		var status int
 		answer := w.answers[r.URL.Path]

@@ -81,6 +81,7 @@ type (
 		ExpireAt int64           // unix second; 0: only to who is online now
 		Nonce    string          // msg.ValidNonce, not empty when ExpireAt > 0
 		Retry    bool            // the nonce may be stored already: look among all members
+		Named    bool            // the nonce is the caller's id; see SaveItem.Named
 	}
 	// PushReply answers for each key of each push, in their order.
 	PushReply struct{ Results []PushResult }
@@ -105,7 +106,12 @@ type (
 		Floor    int64 // largest mid the comet gave the key; mid.Unknown: caller knows none
 		Known    int64 // the nonce is looked for above this mid, unless Retry
 		Retry    bool  // look for the nonce among all members
-		Pending  bool  // the owner does not know of this save: put the key into the shard's pending set
+		// Named says that the nonce is an id which the caller of a push gave it, and
+		// may give it again much later: it is looked for among all members and, for
+		// ten minutes, among the ids of messages that are gone. ErrConflict: it was
+		// another message's.
+		Named   bool
+		Pending bool // the owner does not know of this save: put the key into the shard's pending set
 	}
 	// SaveReply answers for each item, in their order.
 	SaveReply struct{ Results []SaveResult }

@@ -12,10 +12,11 @@ import (
 type Code int
 
 const (
-	OK      Code = iota // done
-	NotMine             // the ring gives the key to another comet
-	Failed              // not surely done: nothing was promised, it may be tried again
-	Invalid             // the item itself is wrong; trying again will not help
+	OK       Code = iota // done
+	NotMine              // the ring gives the key to another comet
+	Failed               // not surely done: nothing was promised, it may be tried again
+	Invalid              // the item itself is wrong; trying again will not help
+	Conflict             // the caller's id was used for another message; nothing was stored
 )
 
 var (
@@ -25,6 +26,10 @@ var (
 	ErrFailed = errors.New("peer: not surely done")
 	// ErrInvalid means that an argument of the call is wrong.
 	ErrInvalid = errors.New("peer: invalid argument")
+	// ErrConflict means that the caller gave the id of a push to another message
+	// of the key before. It is ErrInvalid, too.
+	ErrConflict = fmt.Errorf("%w: this id was given to another message of the key in the last ten minutes, "+
+		"or to one that is still kept; give each message an id of its own", ErrInvalid)
 	// ErrNoMethod means that the daemon at the other end is an old one, which
 	// does not know a call of ours.
 	ErrNoMethod = errors.New("peer: the daemon does not know this call")
@@ -41,11 +46,14 @@ func (c Code) String() string {
 		return "failed"
 	case Invalid:
 		return "invalid"
+	case Conflict:
+		return "conflict"
 	}
 	return fmt.Sprintf("code_%d", int(c))
 }
 
-// Err returns nil for OK, and otherwise one of ErrNotMine, ErrInvalid and ErrFailed.
+// Err returns nil for OK, and otherwise one of ErrNotMine, ErrInvalid,
+// ErrConflict and ErrFailed.
 func (c Code) Err() error {
 	switch c {
 	case OK:
@@ -54,6 +62,8 @@ func (c Code) Err() error {
 		return ErrNotMine
 	case Invalid:
 		return ErrInvalid
+	case Conflict:
+		return ErrConflict
 	}
 	return ErrFailed
 }

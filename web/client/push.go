@@ -15,8 +15,10 @@ import (
 // Option changes a push.
 type Option func(http.Header)
 
-// ID names a push, with 1 to 255 bytes. Pushes of one key under one ID are
-// stored once, however often they are sent while the message is kept.
+// ID names a push, with 1 to 255 bytes, so that it can be repeated when it
+// failed: it is stored once, however often it is sent within ten minutes, and as
+// long as the message is kept. Another message for the same key under the same
+// ID is ErrParam. With expire 0 it does nothing.
 func ID(id string) Option { return func(h http.Header) { h.Set("Idempotency-Key", id) } }
 
 // PushPrivate pushes message to key's sessions and keeps it for expire, which
