@@ -241,46 +241,6 @@ func TestSaveThatEndsAfterTheMoveIsToldToTheNewOwner(t *testing.T) {
 	})
 }
 
-func TestDoneIsToldWhenEverybodyIsGone(t *testing.T) {
-	moving(t, func(t *testing.T, m *move) {
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- m.from.followRing(ctx) }()
-		synctest.Wait()
-		told := func() int {
-			m.fromTo.mu.Lock()
-			defer m.fromTo.mu.Unlock()
-			return len(m.fromTo.done)
-		}
-		first := told() // nothing was foreign at the start
-		m.from.ring.move("k")
-		time.Sleep(time.Second)
-		if !m.waitsSession.ended() || told() != first {
-			t.Errorf("session ended = %v, told %d times while its socket is open, want %d", m.waitsSession.ended(), told(), first)
-		}
-		fails := 3
-		m.fromTo.fail = func(string) error {
-			if fails--; fails >= 0 {
-				return rpcnet.ErrNotSent
-			}
-			return nil
-		}
-		m.waits.Close() // the client is gone
-		time.Sleep(10 * time.Second)
-		if got := told(); got != first+4 {
-			t.Errorf("told %d times, want 4 tries after the first %d", got, first)
-		}
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-		last := m.fromTo.done[len(m.fromTo.done)-1]
-		if last.Epoch != 7 || last.High == 0 || len(m.to.ring.done) == 0 {
-			t.Errorf("told %+v", last)
-		}
-	})
-}
-
 func TestForwardOfNonsense(t *testing.T) {
 	moving(t, func(t *testing.T, m *move) {
 		results := m.from.forward(&peer.ForwardArgs{

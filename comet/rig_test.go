@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gopush-cluster/internal/peer"
@@ -122,4 +124,43 @@ func (r *rig) mustPush(key, body string, expire bool) int64 {
 		r.t.Fatalf("push %s to %s: code %d", body, key, res.Code)
 	}
 	return res.Mid
+}
+
+// bubble runs f with a fake clock and a rig that it closes.
+func bubble(t *testing.T, change func(*Config), f func(*testing.T, *rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, change)
+		f(t, r)
+		r.close()
+	})
+}
+
+func wantBodies(t *testing.T, sock *fakeSocket, want ...string) {
+	t.Helper()
+	all := sock.messages(t)
+	if b := bodies(all); !slices.Equal(b, want) {
+		t.Errorf("received %v, want %v", b, want)
+	}
+	if !rising(all) {
+		t.Errorf("mids do not rise: %v", all)
+	}
+}
+
+// hookOn returns a hook that runs f for calls named op.
+func hookOn(op string, f func() error) func(string) error {
+	return func(got string) error {
+		if got != op {
+			return nil
+		}
+		return f()
+	}
+}
+
+// tell tells the comet of a message that was stored without it.
+func (r *rig) tell(key string, m int64) {
+	r.t.Helper()
+	if err := (&Service{r.Server}).Sync(&peer.SyncArgs{Keys: []peer.PendingKey{{Key: key, Mid: m}}}, &peer.SyncReply{}); err != nil {
+		r.t.Fatal(err)
+	}
 }

@@ -3,6 +3,7 @@ package comet
 import (
 	"context"
 	"errors"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,4 +66,27 @@ func TestTokenEnds(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAuth(t *testing.T) {
+	r := start(t, func(c *Config) { c.Channel.Auth = true })
+	try := func(key, token, want string) {
+		t.Helper()
+		conn := r.dial()
+		io.WriteString(conn, sub(key, "30", token, "1.0"))
+		expect(t, conn, want)
+	}
+	try("k", "secret", "-c\r\n")
+	var ret int
+	if err := r.rpc().Call("CometRPC.New", peer.NewArgs{Key: "k", Token: "secret"}, &ret); err != nil {
+		t.Fatal(err)
+	}
+	try("k", "wrong", "-a\r\n")
+	try("k", "", "-a\r\n")
+	try("k", "secret", "+h\r\n")
+	r.msgs.set(func(op string) error { return errDown }, nil)
+	try("k", "secret", "+h\r\n") // remembered
+	conn := r.dial()
+	io.WriteString(conn, sub("other", "30", "secret", "1.0"))
+	expectEnd(t, conn) // the store does not answer: closed without a reply
 }
