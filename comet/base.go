@@ -12,19 +12,9 @@ func (c *channel) askBase() {
 		return
 	}
 	c.basing = true
-	if !c.askFormer(nil, func(given int64) event { return furthest{given} }) {
+	if !c.askFormer(nil, c.readBase) {
 		c.readBase()
 	}
-}
-
-// furthest brings how far former owners are with the key, before its base is
-// read.
-type furthest struct{ given int64 }
-
-func (e furthest) handle(c *channel) {
-	c.leaving++
-	c.given, c.asked = max(c.given, e.given), true
-	c.readBase()
 }
 
 func (c *channel) readBase() {

@@ -68,7 +68,7 @@ const leaveTime = 5 * time.Second
 
 // keep is how long the place in the ring is kept; 0: it is given up.
 func (s *Server) keep() time.Duration {
-	if s.leaving.Load() {
+	if s.forGood.Load() {
 		return 0
 	}
 	return s.cfg.Load().Drain.Keep.D()

@@ -30,6 +30,12 @@
 // again behind known, because its base came late, has upto below; one that reads
 // ahead has it above, and skips what the others are still handed.)
 //
+// Where to read on. A push: service.go, push.go, queue.go, save.go and lanes.go
+// on its way to the store, hand.go, session.go and outbox.go on its way to the
+// sockets; what delays it: base.go, fill.go, doubt.go. A client: tcp.go or
+// websocket.go, subscribe.go, join.go. A change of the ring: away.go sends
+// sessions away, move.go and forward.go serve those that have not gone yet.
+//
 // Writing never blocks a turn: what the kernel does not take at once waits in
 // the session's outbox, and a session that falls too far behind is ended; its
 // client comes back and fetches what it missed.

@@ -52,10 +52,19 @@ func (c *channel) forwardStored(d *delivery, m, prev int64) {
 	}
 }
 
+// handOn hands a push that is not stored on to former owners, and gives it its
+// turn here when they have it. It returns false if there are none.
+func (c *channel) handOn(p *push) bool {
+	return c.askFormer(p.payload, func() {
+		c.handing = false
+		p.handed = true
+	})
+}
+
 // askFormer asks former owners how far they are with the key, handing on p if it
-// is not nil, and posts what then makes of the largest answer. It returns false
-// if there are none.
-func (c *channel) askFormer(p *payload, then func(given int64) event) bool {
+// is not nil, and calls then in the turn that knows. It returns false if there
+// are none.
+func (c *channel) askFormer(p *payload, then func()) bool {
 	former := c.env.moves.Former(c.key)
 	if len(former) == 0 {
 		return false
@@ -66,7 +75,7 @@ func (c *channel) askFormer(p *payload, then func(given int64) event) bool {
 	for _, to := range former {
 		c.env.forwards.send(to, forward{key: c.key, body: p}, func(given int64, err error) {
 			if err != nil && glog.V(1) {
-				glog.Infof("comet: former owner did not answer addr=%s key=%q err=%v", to.Addr(), c.key, err)
+				glog.Infof("comet: former owner did not answer addr=%s key=%q err=%q", to.Addr(), c.key, err)
 			}
 			mu.Lock()
 			open--
@@ -74,25 +83,24 @@ func (c *channel) askFormer(p *payload, then func(given int64) event) bool {
 			last, given := open == 0, most
 			mu.Unlock()
 			if last {
-				c.post(then(given))
+				c.post(formerAt{given, then})
 			}
 		})
 	}
 	return true
 }
 
-// handedOn brings word that a push, which is not stored, is with the
-// former owners; its turn here has come.
-type handedOn struct {
-	*push
+// formerAt brings how far former owners are: the largest mid that one of them
+// has given to anyone.
+type formerAt struct {
 	given int64
+	then  func()
 }
 
-func (e handedOn) handle(c *channel) {
+func (e formerAt) handle(c *channel) {
 	c.leaving++
-	c.handing = false
 	c.given, c.asked = max(c.given, e.given), true
-	e.handed = true
+	e.then()
 }
 
 // forwarded brings what the new owner of the key hands on, or asks.
@@ -156,7 +164,7 @@ func (s *Server) handOver(key string, m int64) {
 			_, err = to.Sync(ctx, []peer.PendingKey{{Key: key, Mid: m}})
 		}
 		if err != nil {
-			glog.V(1).Infof("comet: new owner not told key=%q err=%v", key, err)
+			glog.V(1).Infof("comet: new owner not told key=%q err=%q", key, err)
 		}
 	})
 }

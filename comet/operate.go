@@ -34,7 +34,7 @@ const (
 func (v *Service) Drain(_ int, ret *int) (err error) {
 	defer rpcnet.Recover("CometRPC.Drain", &err)
 	glog.Infof("comet: asked to drain")
-	v.s.leaving.Store(true)
+	v.s.forGood.Store(true)
 	v.s.stop()
 	return nil
 }

@@ -40,7 +40,7 @@ func (c *channel) pump() {
 		switch {
 		case p.expireAt > 0:
 			c.save()
-		case !c.handing && !p.handed && c.askFormer(p.payload, func(given int64) event { return handedOn{p, given} }):
+		case !c.handing && !p.handed && c.handOn(p):
 			c.handing = true
 		case c.handing && c.storedFirst():
 			c.save() // which waits for nobody

@@ -73,8 +73,8 @@ type Server struct {
 	started   atomic.Bool
 	member    Member             // set by Run before anything is served
 	stop      context.CancelFunc // ends Run; set by it before anything is served
-	leaving   atomic.Bool        // whatever drain.keep says, the end gives the place up
-	departing atomic.Bool        // from then on nobody new is served
+	forGood   atomic.Bool        // whatever drain.keep says, the end gives the place up
+	departing atomic.Bool        // from then on it is not ready
 	draining  atomic.Bool        // from then on no key is ours
 	called    atomic.Bool        // by a web, since followPeers last looked
 	alone     atomic.Bool        // nobody is there: no key is ours
