@@ -20,7 +20,7 @@ func (s *Server) depart(ctx context.Context) {
 	defer cancel()
 	s.departing.Store(true)
 	if keep := s.keep(); keep > 0 {
-		if err := s.member.Withdraw(ctx, time.Now().Add(keep)); err != nil {
+		if err := s.member.Withdraw(ctx, s.deps.Now().Add(keep)); err != nil {
 			glog.Warningf("comet: place in the ring not kept err=%q", err)
 		}
 		return
@@ -58,7 +58,7 @@ func (s *Server) departed(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
 	defer cancel()
-	if err := s.member.Withdraw(ctx, time.Now().Add(keep)); err != nil {
+	if err := s.member.Withdraw(ctx, s.deps.Now().Add(keep)); err != nil {
 		glog.Warningf("comet: place in the ring not kept for longer err=%q", err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"gopush-cluster/internal/peer"
 	"gopush-cluster/internal/registry"
 	"gopush-cluster/internal/rpcnet"
+	"gopush-cluster/internal/wallclock"
 )
 
 // ErrStarted means that Run was called twice.
@@ -53,7 +54,7 @@ type Deps struct {
 	Messages Messages
 	Join     func(registry.Info) Member // called once, with the addresses to advertise
 	Trust    *rpcnet.Trust              // who may call; nil: this machine
-	Now      func() time.Time           // the clock of mids; nil: time.Now
+	Now      func() time.Time           // the clock of mids; nil: wallclock.Now
 }
 
 // Server is one comet.
@@ -92,7 +93,7 @@ func New(cfg Config, deps Deps) (_ *Server, err error) {
 		return nil, err
 	}
 	if deps.Now == nil {
-		deps.Now = time.Now
+		deps.Now = wallclock.Now
 	}
 	s := &Server{
 		deps:   deps,

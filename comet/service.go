@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"slices"
-	"time"
 
 	"gopush-cluster/internal/mid"
 	"gopush-cluster/internal/msg"
@@ -71,7 +70,7 @@ func (v *Service) pushOld(keys []string, raw []byte, expire uint) ([]peer.PushRe
 	}
 	p := peer.Push{Keys: keys, Msg: body}
 	if expire > 0 {
-		p.ExpireAt = time.Now().Unix() + int64(min(expire, maxExpire))
+		p.ExpireAt = v.s.deps.Now().Unix() + int64(min(expire, maxExpire))
 		p.Nonce = rand.Text()
 	}
 	ctx, cancel := v.within(0)

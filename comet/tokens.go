@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gopush-cluster/internal/peer"
+	"gopush-cluster/internal/wallclock"
 )
 
 // tokens answers whether a key may connect. The store decides; what it confirmed
@@ -36,7 +37,7 @@ func newTokens(m Messages) *tokens {
 // ErrStore.
 func (t *tokens) check(ctx context.Context, key, token string) error {
 	id := tokenID(key, token)
-	now := time.Now()
+	now := wallclock.Now()
 	t.mu.Lock()
 	until, ok := t.known[id]
 	t.mu.Unlock()

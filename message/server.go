@@ -14,6 +14,7 @@ import (
 	"gopush-cluster/internal/peer"
 	"gopush-cluster/internal/registry"
 	"gopush-cluster/internal/rpcnet"
+	"gopush-cluster/internal/wallclock"
 )
 
 const (
@@ -39,7 +40,7 @@ type Deps struct {
 	Member Member
 	View   func() peer.ViewReply // the ring of comets as this daemon sees it; nil: it sees none
 	Trust  *rpcnet.Trust         // who may call; nil: this machine
-	Now    func() time.Time      // nil: time.Now
+	Now    func() time.Time      // nil: wallclock.Now
 }
 
 // Server is one message daemon.
@@ -66,7 +67,7 @@ func New(cfg Config, deps Deps) (_ *Server, err error) {
 	s := &Server{cfg: cfg, member: deps.Member}
 	now := deps.Now
 	if now == nil {
-		now = time.Now
+		now = wallclock.Now
 	}
 	pepper, err := cfg.pepper()
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"gopush-cluster/internal/config"
 	"gopush-cluster/internal/peer"
 	"gopush-cluster/internal/registry"
+	"gopush-cluster/internal/wallclock"
 )
 
 // ErrStarted means that Run was called before.
@@ -66,7 +67,7 @@ type Deps struct {
 	Registry  Registry               // where comets register; nil: this web changes nothing there
 	Dial      func(addr string) Conn // to a comet's RPC; with Registry
 	Nodes     func() ([]Node, int64) // the ring for /1/admin/nodes, and its epoch; nil: none
-	Now       func() time.Time       // nil: time.Now
+	Now       func() time.Time       // nil: wallclock.Now
 	Random    io.Reader              // nonces and chance; nil: crypto/rand
 }
 
@@ -126,7 +127,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		refused:   sparse{log: glog.InfoDepthf},
 	}
 	if s.now == nil {
-		s.now = time.Now
+		s.now = wallclock.Now
 	}
 	if s.random == nil {
 		s.random = rand.Reader

@@ -6,14 +6,15 @@ const module = "gopush-cluster/"
 // levels places every package, by its path within the module. A new package
 // is given its place here before it imports or is imported.
 var levels = map[string]int{
-	"internal/backoff": 1,
-	"internal/batch":   1,
-	"internal/config":  1,
-	"internal/ketama":  1,
-	"internal/mid":     1,
-	"internal/msg":     1,
-	"internal/version": 1,
-	"internal/wire":    1,
+	"internal/backoff":   1,
+	"internal/batch":     1,
+	"internal/wallclock": 1,
+	"internal/config":    1,
+	"internal/ketama":    1,
+	"internal/mid":       1,
+	"internal/msg":       1,
+	"internal/version":   1,
+	"internal/wire":      1,
 
 	"internal/daemon":   2,
 	"internal/ops":      2,

@@ -3,10 +3,10 @@ package peer
 import (
 	"context"
 	"errors"
-	"time"
 
 	"gopush-cluster/internal/mid"
 	"gopush-cluster/internal/msg"
+	"gopush-cluster/internal/wallclock"
 )
 
 // What our calls become where the daemon at the other end is an old one.
@@ -63,7 +63,7 @@ func saveOld(ctx context.Context, c Caller, args SaveArgs) (SaveReply, error) {
 			}
 			continue
 		}
-		id := mid.Next(old.Last, it.Floor, mid.Of(time.Now()))
+		id := mid.Next(old.Last, it.Floor, mid.Of(wallclock.Now()))
 		var ret int
 		err = call(ctx, c, "MessageRPC.SavePrivate", &SavePrivateArgs{
 			Key: it.Key, Msg: args.Bodies[it.Body], MsgId: id, Expire: secondsLeft(it.ExpireAt),
@@ -100,7 +100,7 @@ func readOldKey(ctx context.Context, c Caller, key string, after int64) (ReadRes
 		return ReadResult{}, err
 	}
 	r := ReadResult{Last: after}
-	now := mid.Of(time.Now())
+	now := mid.Of(wallclock.Now())
 	for _, m := range old.Msgs {
 		if m == nil {
 			continue
@@ -122,5 +122,5 @@ func secondsLeft(expireAt int64) uint {
 	if expireAt == 0 {
 		return 0
 	}
-	return uint(max(1, expireAt-time.Now().Unix()))
+	return uint(max(1, expireAt-wallclock.Now().Unix()))
 }
