@@ -113,32 +113,6 @@ func TestEmbedded(t *testing.T) {
 	})
 }
 
-// TestIdempotency proves that a push which is repeated with its id is stored
-// and delivered once, and that one without an id is not confused with it.
-func TestIdempotency(t *testing.T) {
-	t.Parallel()
-	c := start(t, options{webs: 2, messages: 2})
-	const key = "again"
-	cl := c.subscribe(key, "", "1.0")
-	for i := range 6 {
-		web := c.webs[i%2]
-		r := send(t, web.admin, "POST", "/1/admin/push/private?expire=600&key="+key, `"once"`, "Idempotency-Key: order-17")
-		wantBody(t, r, `{"ret":0}`)
-		wantBody(t, send(t, web.admin, "POST", "/1/admin/push/private?expire=600&id=order-18&key="+key, `"once"`), `{"ret":0}`)
-	}
-	c.mustPush(key, `"once"`)
-	kept := c.mustFetch(key, 0)
-	if err := rising(kept); err != nil || len(kept) != 3 {
-		t.Fatalf("kept %v, %v, want one for each id and one without", kept, err)
-	}
-	for _, want := range kept {
-		if m := cl.message(); m != want {
-			t.Errorf("live %v, want %v", m, want)
-		}
-	}
-	cl.wantSilence(200 * time.Millisecond)
-}
-
 // TestSlowClient proves that a client which does not read delays neither pushes
 // nor other sockets of its key, and is ended.
 func TestSlowClient(t *testing.T) {
