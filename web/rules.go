@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"gopush-cluster/internal/config"
@@ -23,24 +24,33 @@ type rules struct {
 
 // guardAdmin decides who may use admin.bind: nobody through a browser on
 // another site; then who knows the secret, who comes from a network that needs
-// none, and, where there is no secret, who is on this machine.
+// none, and, where there is no secret, who is on this machine. Behind a proxy
+// everybody seems to be where the proxy is, so whoever it names has to be as
+// near as itself: what a header says takes a right away and never gives one.
 func (s *Server) guardAdmin(r *http.Request) error {
 	rule := s.rules.Load()
 	if crossSite(r) {
 		return forbidden("a page of another site may not call this port")
 	}
 	peer := peerOf(r)
+	behind, named := sentOnFor(r)
+	all := func(near func(netip.Addr) bool) bool {
+		return named && near(peer) && !slices.ContainsFunc(behind, func(a netip.Addr) bool { return !near(a) })
+	}
+	allowed := func(a netip.Addr) bool { return within(a, rule.adminAllow) }
 	switch {
-	case within(peer, rule.adminAllow):
+	case all(allowed):
 		return nil
 	case len(rule.adminSecret) > 0:
 		if equal([]byte(bearer(r)), rule.adminSecret) {
 			return nil
 		}
 		return &refusal{http.StatusUnauthorized, "send Authorization: Bearer and the secret of admin.secret_file"}
-	case !peer.IsLoopback():
+	case !peer.IsLoopback() && !allowed(peer):
 		return forbidden("set admin.secret_file, or name this network in admin.allow")
-	case !loopbackHost(r):
+	case !all(func(a netip.Addr) bool { return a.IsLoopback() || allowed(a) }):
+		return forbidden("a proxy sent this on for somebody elsewhere: set admin.secret_file, or name the network in admin.allow")
+	case all(netip.Addr.IsLoopback) && !loopbackHost(r):
 		// A name that a page's owner points at this machine makes the browser
 		// believe that we are that page's own site.
 		return forbidden("call this port as localhost or 127.0.0.1, or set admin.secret_file")
@@ -110,6 +120,26 @@ func forwarded(r *http.Request) bool {
 		}
 	}
 	return !r.ProtoAtLeast(1, 1)
+}
+
+// sentOnFor returns whom proxies sent r on for, as far as they say so. It is false
+// if they say it in words that we do not read.
+func sentOnFor(r *http.Request) (behind []netip.Addr, ok bool) {
+	if len(r.Header["Forwarded"]) > 0 {
+		return nil, false
+	}
+	for _, name := range []string{"X-Forwarded-For", "X-Real-Ip"} {
+		for _, list := range r.Header[name] {
+			for text := range strings.SplitSeq(list, ",") {
+				a, err := netip.ParseAddr(strings.TrimSpace(text))
+				if err != nil {
+					return nil, false
+				}
+				behind = append(behind, a.Unmap().WithZone(""))
+			}
+		}
+	}
+	return behind, true
 }
 
 // loopbackHost reports whether r was sent to a name that can only be this

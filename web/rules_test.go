@@ -179,6 +179,23 @@ func TestGuardAdmin(t *testing.T) {
 		{"secret set, allowed network", secret, asked("10.1.2.3:1", "web:8091", url), 0},
 		{"secret set, allowed network, another site", secret, asked("10.1.2.3:1", "web:8091", url, "Sec-Fetch-Site: cross-site"), 403},
 
+		// Through a proxy, which is most often on this machine.
+		{"proxy, no secret, for a neighbour", open, asked("127.0.0.1:1", "localhost:8001", url, "X-Forwarded-For: 127.0.0.1"), 0},
+		{"proxy, no secret, for a neighbour, IPv6", open, asked("127.0.0.1:1", "localhost:8001", url, "X-Real-IP: ::1"), 0},
+		{"proxy, no secret, for a neighbour by another name", open, asked("127.0.0.1:1", "push.example", url, "X-Forwarded-For: 127.0.0.1"), 403},
+		{"proxy, no secret, for somebody elsewhere", open, asked("127.0.0.1:1", "localhost:8001", url, "X-Forwarded-For: 203.0.113.9"), 403},
+		{"proxy, no secret, for somebody who says that he is near", open, asked("127.0.0.1:1", "localhost:8001", url, "X-Forwarded-For: 127.0.0.1, 203.0.113.9"), 403},
+		{"proxy, no secret, the other header", open, asked("127.0.0.1:1", "localhost:8001", url, "X-Forwarded-For: 127.0.0.1", "X-Real-IP: 203.0.113.9"), 403},
+		{"proxy, no secret, in words we do not read", open, asked("127.0.0.1:1", "localhost:8001", url, "Forwarded: for=127.0.0.1"), 403},
+		{"proxy, no secret, no address", open, asked("127.0.0.1:1", "localhost:8001", url, "X-Forwarded-For: unknown"), 403},
+		{"proxy, no secret, an empty header", open, asked("127.0.0.1:1", "localhost:8001", url, "X-Forwarded-For: "), 403},
+		{"proxy, allow only, allowed", allow, asked("127.0.0.1:1", "push.example", url, "X-Forwarded-For: 10.1.2.3"), 0},
+		{"proxy, allow only, beside", allow, asked("127.0.0.1:1", "push.example", url, "X-Forwarded-For: 10.2.0.1"), 403},
+		{"proxy in an allowed network, for somebody elsewhere", allow, asked("10.1.2.3:1", "web:8091", url, "X-Forwarded-For: 203.0.113.9"), 403},
+		{"proxy elsewhere, for somebody allowed", allow, asked("203.0.113.9:1", "web:8091", url, "X-Forwarded-For: 10.1.2.3"), 403},
+		{"proxy, secret", secret, asked("127.0.0.1:1", "push.example", url, "X-Forwarded-For: 203.0.113.9", "Authorization: Bearer s3cret"), 0},
+		{"proxy in an allowed network, secret not sent", secret, asked("10.1.2.3:1", "web:8091", url, "X-Forwarded-For: 203.0.113.9"), 401},
+
 		{"allow only, allowed", allow, asked("10.1.2.3:1", "web:8091", url), 0},
 		{"allow only, beside", allow, asked("10.2.0.1:1", "web:8091", url), 403},
 		{"allow only, beside, with some secret", allow, asked("10.2.0.1:1", "web:8091", url, "Authorization: Bearer x"), 403},
