@@ -11,7 +11,6 @@ import (
 
 	"gopush-cluster/internal/backoff"
 	"gopush-cluster/internal/peer"
-	"gopush-cluster/internal/rpcnet"
 )
 
 // followRing sends away the sessions of keys that the ring gives to others, each
@@ -23,7 +22,8 @@ func (s *Server) followRing(ctx context.Context) error {
 		if !s.draining.Load() {
 			r := rate.Limit(s.cfg.Load().Migrate.Rate)
 			s.sendAway(ctx, rate.NewLimiter(r, burst(r)), endNotOwner, func(c *channel) bool { return s.owns(c.key) != nil })
-			if s.awaitMoved(ctx, changed) {
+			// With another ring by now, what was found clean says nothing about this one.
+			if s.awaitMoved(ctx, changed) && s.deps.Moves.Epoch() == epoch {
 				s.tellDone(ctx, changed, epoch)
 			}
 		}
@@ -111,7 +111,7 @@ func tellOne(ctx context.Context, to *peer.Comet, args peer.DoneArgs) {
 		switch {
 		case err == nil, errors.Is(err, peer.ErrNoMethod):
 			return
-		case errors.Is(err, rpcnet.ErrNotSent):
+		case refuses(err):
 			refused++
 		}
 		if wait.Wait(ctx) != nil {

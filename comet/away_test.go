@@ -72,8 +72,39 @@ func TestDoneIsToldWhenEverybodyIsGone(t *testing.T) {
 			t.Error(err)
 		}
 		last := m.fromTo.done[len(m.fromTo.done)-1]
-		if last.Epoch != 7 || last.High == 0 || len(m.to.ring.done) == 0 {
+		if last.Epoch != 8 || last.High == 0 || len(m.to.ring.done) == 0 {
 			t.Errorf("told %+v", last)
+		}
+	})
+}
+
+// A ring that is replaced while sessions are sent away is none to be done with:
+// keys may have come back whose sessions were not touched yet.
+func TestDoneIsNotSaidOfARingThatIsReplaced(t *testing.T) {
+	moving(t, func(t *testing.T, m *move) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		m.from.live("k2")
+		go func() { ended <- m.from.followRing(ctx) }()
+		synctest.Wait()
+		slow := *m.from.cfg.Load()
+		slow.Migrate.Rate = 1
+		m.from.cfg.Store(&slow)
+		m.from.ring.move("k") // the second of the two sessions waits for a second
+		synctest.Wait()
+		m.from.ring.move("foreign")
+		time.Sleep(10 * time.Second)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		for _, d := range m.fromTo.done {
+			if d.Epoch == 8 {
+				t.Errorf("said to be done with ring 8, which was over: %+v", m.fromTo.done)
+			}
+		}
+		if n := len(m.fromTo.done); m.fromTo.done[n-1].Epoch != 9 {
+			t.Errorf("said %+v, want the last to be of ring 9", m.fromTo.done)
 		}
 	})
 }

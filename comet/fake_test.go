@@ -173,6 +173,7 @@ func (f *fakeMessages) TokenCheck(_ context.Context, args peer.TokenArgs) (peer.
 type fakeRing struct {
 	mu      sync.Mutex
 	foreign string
+	epoch   int64
 	changed chan struct{}
 	told    []peer.MigrateArgs
 	former  []*peer.Comet
@@ -183,7 +184,9 @@ type fakeRing struct {
 	asked   int
 }
 
-func newFakeRing() *fakeRing { return &fakeRing{foreign: "foreign", changed: make(chan struct{})} }
+func newFakeRing() *fakeRing {
+	return &fakeRing{foreign: "foreign", epoch: 7, changed: make(chan struct{})}
+}
 
 func (r *fakeRing) Owns(key string) error {
 	r.mu.Lock()
@@ -211,6 +214,7 @@ func (r *fakeRing) move(prefix string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.foreign = prefix
+	r.epoch++
 	close(r.changed)
 	r.changed = make(chan struct{})
 }
@@ -401,7 +405,11 @@ func (r *fakeRing) Others() []*peer.Comet {
 	return r.others
 }
 
-func (r *fakeRing) Epoch() int64 { return 7 }
+func (r *fakeRing) Epoch() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.epoch
+}
 
 func (r *fakeRing) Comet(string) (*peer.Comet, error) {
 	r.mu.Lock()

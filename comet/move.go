@@ -62,8 +62,8 @@ func (c *channel) handOn(p *push) bool {
 }
 
 // askFormer asks former owners how far they are with the key, handing on p if it
-// is not nil, and calls then in the turn that knows. It returns false if there
-// are none.
+// is not nil, and calls then in the turn that knows. Who is silent is told, and
+// not waited for. It returns false if there are none.
 func (c *channel) askFormer(p *payload, then func()) bool {
 	former := c.env.moves.Former(c.key)
 	if len(former) == 0 {
@@ -72,20 +72,29 @@ func (c *channel) askFormer(p *payload, then func()) bool {
 	c.hold()
 	var mu sync.Mutex
 	open, most := len(former), int64(0)
+	answered := func(given int64) {
+		mu.Lock()
+		open--
+		most = max(most, given)
+		last, given := open == 0, most
+		mu.Unlock()
+		if last {
+			c.post(formerAt{given, then})
+		}
+	}
 	for _, to := range former {
+		silent := c.env.forwards.silent(to)
 		c.env.forwards.send(to, forward{key: c.key, body: p}, func(given int64, err error) {
 			if err != nil && glog.V(1) {
 				glog.Infof("comet: former owner did not answer addr=%s key=%q err=%q", to.Addr(), c.key, err)
 			}
-			mu.Lock()
-			open--
-			most = max(most, given)
-			last, given := open == 0, most
-			mu.Unlock()
-			if last {
-				c.post(formerAt{given, then})
+			if !silent {
+				answered(given)
 			}
 		})
+		if silent {
+			answered(0)
+		}
 	}
 	return true
 }

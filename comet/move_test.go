@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -195,17 +196,86 @@ func TestStoredPushDoesNotWaitBehindOneThatIsHandedOn(t *testing.T) {
 	})
 }
 
+// Only who says that nobody listens is gone. A dial in vain may be one to a comet
+// that is frozen for a moment, or the trouble of this machine.
 func TestFormerOwnerThatIsGoneIsForgotten(t *testing.T) {
-	for _, err := range []error{rpcnet.ErrNotSent, errors.New("x")} {
+	for _, tt := range []struct {
+		err  error
+		gone bool
+	}{
+		{fmt.Errorf("%w: %w", rpcnet.ErrNotSent, syscall.ECONNREFUSED), true},
+		{peer.ErrNoMethod, true},
+		{fmt.Errorf("%w: %w", rpcnet.ErrNotSent, context.DeadlineExceeded), false},
+		{fmt.Errorf("%w: %w", rpcnet.ErrNotSent, syscall.EMFILE), false},
+		{fmt.Errorf("%w: %w", rpcnet.ErrLost, syscall.ECONNREFUSED), false},
+		{errors.New("x"), false},
+	} {
 		moving(t, func(t *testing.T, m *move) {
-			m.toFrom.fail = func(string) error { return err }
+			m.toFrom.fail = func(string) error { return tt.err }
 			m.to.mustPush("k", "1", true)
 			synctest.Wait()
-			if gone := len(m.to.ring.Former("k")) == 0; gone != errors.Is(err, rpcnet.ErrNotSent) {
-				t.Errorf("%v: forgotten = %v", err, gone)
+			if gone := len(m.to.ring.Former("k")) == 0; gone != tt.gone {
+				t.Errorf("%v: forgotten = %v, want %v", tt.err, gone, tt.gone)
 			}
 		})
 	}
+}
+
+// A former owner that is frozen for long is not waited for any more, but told;
+// once it answers it is waited for again.
+func TestSilentFormerOwnerIsNotWaitedFor(t *testing.T) {
+	moving(t, func(t *testing.T, m *move) {
+		_, here := m.to.live("k")
+		took := func(body string) time.Duration {
+			begun := time.Now()
+			m.to.mustPush("k", body, false)
+			return time.Since(begun)
+		}
+		m.toFrom.hangs.Store(true)
+		var want []string
+		for i := range 4 {
+			if d := took(fmt.Sprint(i)); d != forwardTime {
+				t.Errorf("push %d took %v, want %v", i, d, forwardTime)
+			}
+			want = append(want, fmt.Sprint(i))
+		}
+		if d := took("4"); d != 0 {
+			t.Errorf("a push waited %v for a former owner that is silent", d)
+		}
+		synctest.Wait()
+		m.toFrom.hangs.Store(false)
+		time.Sleep(forwardTime) // the fifth is still on its way until then
+		if d := took("5"); d != 0 {
+			t.Errorf("a push took %v", d)
+		}
+		synctest.Wait()
+		m.from.mustPush("k", `"own"`, false) // which raises what it has given
+		m.to.mustPush("k", "6", false)
+		wantBodies(t, here, append(want, "4", "5", "6")...)
+		wantBodies(t, m.waits, `"before"`, `"given"`, "5", `"own"`, "6")
+		m.toFrom.hangs.Store(true)
+		if d := took("7"); d != forwardTime {
+			t.Errorf("the first push after an answer took %v, want %v", d, forwardTime)
+		}
+		time.Sleep(10 * silentTime)
+		if d := took("8"); d != forwardTime {
+			t.Errorf("a push long after the last one took %v, want %v: two are no row", d, forwardTime)
+		}
+	})
+}
+
+// Comets come and go; the ways to them must not stay.
+func TestWaysToFormerOwnersAreLetGo(t *testing.T) {
+	moving(t, func(t *testing.T, m *move) {
+		for range 50 {
+			m.to.ring.former = []*peer.Comet{peer.NewComet(m.toFrom)}
+			m.to.mustPush("k", "1", true)
+			time.Sleep(wayIdle / 2)
+		}
+		if n := len(m.to.env.forwards.ways); n > 3 {
+			t.Errorf("%d ways are kept, want those of the last minute", n)
+		}
+	})
 }
 
 func TestWordOfASaveGoesOnToTheFormerOwner(t *testing.T) {
