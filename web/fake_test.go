@@ -74,8 +74,12 @@ func (f *fakeCluster) Node(name string) (*peer.Comet, bool) {
 func (f *fakeCluster) Ready() error { return f.ready }
 
 func (f *fakeCluster) Snapshot() registry.Snapshot {
-	return registry.Snapshot{Comets: slices.SortedFunc(maps.Values(f.nodes), byNodeName)}
+	return registry.Snapshot{Epoch: 7, Comets: slices.SortedFunc(maps.Values(f.nodes), byNodeName)}
 }
+
+func (f *fakeCluster) Shares() map[string]float64 { return map[string]float64{"node1": 1} }
+
+func (f *fakeCluster) Pinged(node string) (bool, time.Time) { return node == "node1", time.Time{} }
 
 func (f *fakeCluster) Changed() <-chan struct{} { return nil }
 
@@ -254,7 +258,7 @@ func newFixture(t testing.TB, cfg Config) *fixture {
 		cluster: &fakeCluster{
 			nodes: map[string]registry.Node{"node1": {Name: "node1", Weight: 1, Children: []registry.Child{{
 				Name: "0000000001",
-				Info: registry.Info{TCP: []string{"127.0.0.1:6969"}, WS: []string{"127.0.0.1:6968"}},
+				Info: registry.Info{RPC: []string{"127.0.0.1:6970"}, TCP: []string{"127.0.0.1:6969"}, WS: []string{"127.0.0.1:6968"}},
 			}}}},
 			comet: &fakeComet{},
 		},
@@ -263,11 +267,8 @@ func newFixture(t testing.TB, cfg Config) *fixture {
 	s, err := New(cfg, Deps{
 		Directory: f.cluster,
 		Messages:  f.messages,
-		Nodes: func() ([]Node, int64) {
-			return []Node{{Name: "node1", Weight: 1, Share: 1, Active: "0000000001", RPC: []string{"127.0.0.1:6970"}, Alive: true}}, 7
-		},
-		Now:    func() time.Time { return at },
-		Random: bytes.NewReader(bytes.Repeat([]byte{0xab}, 1<<16)),
+		Now:       func() time.Time { return at },
+		Random:    bytes.NewReader(bytes.Repeat([]byte{0xab}, 1<<16)),
 	})
 	if err != nil {
 		t.Fatal(err)

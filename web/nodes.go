@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Node is one place in the ring, as /1/admin/nodes shows it.
-type Node struct {
+// node is one place in the ring, as /1/admin/nodes shows it.
+type node struct {
 	Name     string    `json:"name"`
 	Weight   int       `json:"weight"`
 	Share    float64   `json:"share"`  // of all keys, 0..1
@@ -28,14 +28,23 @@ func (s *Server) nodes(q *request) ([]byte, error) {
 	if err := s.dir.Await(ctx); err != nil {
 		return nil, fmt.Errorf("web: no ring: %w", err)
 	}
-	nodes, epoch := s.ring()
-	if nodes == nil {
-		nodes = []Node{}
+	ring, shares := s.dir.Snapshot(), s.dir.Shares()
+	nodes := make([]node, len(ring.Comets))
+	for i, n := range ring.Comets {
+		info := n.Info()
+		nodes[i] = node{
+			Name: n.Name, Weight: n.Weight, Share: shares[n.Name],
+			RPC: info.RPC, TCP: info.TCP, WS: info.WS,
+		}
+		if c, ok := n.Active(); ok {
+			nodes[i].Active, nodes[i].Standbys = c.Name, len(n.Children)-1
+		}
+		nodes[i].Alive, nodes[i].Seen = s.dir.Pinged(n.Name)
 	}
 	data, err := json.Marshal(struct {
-		Nodes []Node `json:"nodes"`
+		Nodes []node `json:"nodes"`
 		Epoch int64  `json:"epoch"` // of the ring: webs that tell the same agree
-	}{nodes, epoch})
+	}{nodes, ring.Epoch})
 	if err != nil {
 		return nil, fmt.Errorf("web: nodes: %w", err)
 	}

@@ -42,7 +42,12 @@ type Directory interface {
 	Ready() error
 	// Snapshot returns the ring's nodes as they were last read, and the epoch.
 	Snapshot() registry.Snapshot
-	// Changed returns a channel that is closed at the next change of them.
+	// Shares returns node → its part of all keys, 0..1.
+	Shares() map[string]float64
+	// Pinged reports whether the comet of a node answered the last ping, and
+	// when one was last answered; the zero time: never.
+	Pinged(node string) (alive bool, seen time.Time)
+	// Changed returns a channel that is closed at the next change of the ring.
 	Changed() <-chan struct{}
 }
 
@@ -66,7 +71,6 @@ type Deps struct {
 	Messages  Messages
 	Registry  Registry               // where comets register; nil: this web changes nothing there
 	Dial      func(addr string) Conn // to a comet's RPC; with Registry
-	Nodes     func() ([]Node, int64) // the ring for /1/admin/nodes, and its epoch; nil: none
 	Now       func() time.Time       // nil: wallclock.Now
 	Random    io.Reader              // nonces and chance; nil: crypto/rand
 }
@@ -78,7 +82,6 @@ type Server struct {
 	stored    Messages
 	reg       Registry // nil: nobody is reaped, nor told of the ring
 	dial      func(addr string) Conn
-	ring      func() ([]Node, int64)
 	now       func() time.Time
 	random    io.Reader
 	timeout   time.Duration // of a call that is no push
@@ -116,7 +119,6 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		stored:    deps.Messages,
 		reg:       deps.Registry,
 		dial:      deps.Dial,
-		ring:      deps.Nodes,
 		now:       deps.Now,
 		random:    deps.Random,
 		timeout:   cfg.RPC.Timeout.D(),
@@ -131,9 +133,6 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	if s.random == nil {
 		s.random = rand.Reader
-	}
-	if s.ring == nil {
-		s.ring = func() ([]Node, int64) { return nil, 0 }
 	}
 	s.rules.Store(rules)
 	err = s.bind("http", cfg.HTTP.Bind, s.route(public, false), false)

@@ -58,8 +58,8 @@ func TestLookupAndComet(t *testing.T) {
 	if _, ok := d.Lookup("k"); ok {
 		t.Error("a node in an empty ring")
 	}
-	if n, _ := d.Nodes(); len(n) != 0 {
-		t.Errorf("nodes of an empty ring = %v", n)
+	if n := d.Shares(); len(n) != 0 {
+		t.Errorf("shares of an empty ring = %v", n)
 	}
 	if _, err := d.Comet("k"); !errors.Is(err, ErrNoComet) {
 		t.Errorf("Comet = %v, want ErrNoComet", err)
@@ -183,29 +183,27 @@ func TestTold(t *testing.T) {
 	}
 }
 
-func TestNodes(t *testing.T) {
+func TestPinged(t *testing.T) {
 	addr, stop := serve(t, "CometRPC", &CometRPC{})
 	reg := newFakeRegistry()
 	d := New(Options{Registry: reg, Ping: 20 * time.Millisecond})
 	run(t, d)
 	s := comets(1, addr, testenv.FreeAddr(t))
-	s.Comets[0].Children = append(s.Comets[0].Children, child("0000000007", "127.0.0.1:7"))
 	s.Comets[1].Children = nil
 	reg.states <- s
-	until(t, "node1 answers", func() bool { n, _ := d.Nodes(); return len(n) == 2 && n[0].Alive && !n[0].Seen.IsZero() })
-	n, _ := d.Nodes()
-	if sum := n[0].Share + n[1].Share; sum < 0.999 || sum > 1.001 {
-		t.Errorf("shares = %v + %v, want 1 together", n[0].Share, n[1].Share)
+	until(t, "node1 answers", func() bool { alive, seen := d.Pinged("node1"); return alive && !seen.IsZero() })
+	for _, name := range []string{"node2", "no node"} {
+		if alive, seen := d.Pinged(name); alive || !seen.IsZero() {
+			t.Errorf("%s = %t, %v; want a comet that never answered", name, alive, seen)
+		}
 	}
-	if n[0].Name != "node1" || n[0].Active != "0000000001" || n[0].Standbys != 1 || n[0].Weight != 1 {
-		t.Errorf("node1 = %+v", n[0])
-	}
-	if n[1].Active != "" || n[1].Standbys != 0 || n[1].Alive || !n[1].Seen.IsZero() || len(n[1].Info.RPC) != 1 {
-		t.Errorf("node2 = %+v, want a comet that is away, at its last address", n[1])
+	shares := d.Shares()
+	if sum := shares["node1"] + shares["node2"]; len(shares) != 2 || sum < 0.999 || sum > 1.001 {
+		t.Errorf("shares = %v, want two that are 1 together", shares)
 	}
 	stop()
-	until(t, "node1 no longer answers", func() bool { n, _ = d.Nodes(); return !n[0].Alive })
-	if n[0].Seen.IsZero() {
+	until(t, "node1 no longer answers", func() bool { alive, _ := d.Pinged("node1"); return !alive })
+	if _, seen := d.Pinged("node1"); seen.IsZero() {
 		t.Error("forgot when node1 was seen")
 	}
 }

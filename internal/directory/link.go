@@ -90,6 +90,14 @@ func (l *link) ping(ctx context.Context) (changed bool, err error) {
 	return l.state.Swap(alive) != alive, nil
 }
 
+// pinged reports whether the daemon answered the last ping, and when it last did.
+func (l *link) pinged() (last bool, seen time.Time) {
+	if at := l.seen.Load(); at != 0 {
+		seen = time.Unix(0, at)
+	}
+	return l.state.Load() == alive, seen
+}
+
 func (l *link) close() {
 	for _, c := range l.clients {
 		c.Close()

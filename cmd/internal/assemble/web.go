@@ -45,7 +45,6 @@ func newWeb(cfg web.Config, c cluster) (webUnit, error) {
 		Dial: func(addr string) web.Conn {
 			return rpcnet.NewClient(addr, clientOptions(cfg.RPC.Calls, trust))
 		},
-		Nodes: func() ([]web.Node, int64) { return ring(dir) },
 	})
 	if err != nil {
 		return webUnit{}, err
@@ -56,19 +55,4 @@ func newWeb(cfg web.Config, c cluster) (webUnit, error) {
 	}
 	reload := trusting(trust, func(c web.Config) config.Trust { return c.RPC.Trust }, server.Reload)
 	return webUnit{unit[web.Config]{[]layer{o.Run, dir.Run, server.Run}, reload}, server, dir}, nil
-}
-
-// ring returns the nodes as web shows them, and the epoch.
-func ring(dir *directory.Directory) ([]web.Node, int64) {
-	var nodes []web.Node
-	states, epoch := dir.Nodes()
-	for _, n := range states {
-		nodes = append(nodes, web.Node{
-			Name: n.Name, Weight: n.Weight, Share: n.Share,
-			Active: n.Active, Standbys: n.Standbys,
-			RPC: n.Info.RPC, TCP: n.Info.TCP, WS: n.Info.WS,
-			Alive: n.Alive, Seen: n.Seen,
-		})
-	}
-	return nodes, epoch
 }
