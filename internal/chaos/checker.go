@@ -38,9 +38,11 @@ func (v Violation) String() string { return v.Invariant + ": " + v.Text }
 type Report struct {
 	Violations []Violation // in the order in which they showed
 	Pushes     int
+	Repeated   int // tries again with the same Idempotency-Key
 	Promised   int // pairs of push and key that were acknowledged
 	Refused    int // answered, and not acknowledged
 	Unanswered int
+	Gaps       int // that clients were told of
 	Sockets    int
 	Delivered  int // messages on sockets
 	Fetches    int // that were answered
@@ -48,8 +50,8 @@ type Report struct {
 }
 
 func (r Report) String() string {
-	return fmt.Sprintf("%d pushes: %d promised, %d refused, %d without an answer; %d sockets: %d messages; %d fetches: %d messages",
-		r.Pushes, r.Promised, r.Refused, r.Unanswered, r.Sockets, r.Delivered, r.Fetches, r.Fetched)
+	return fmt.Sprintf("%d pushes: %d promised, %d refused, %d without an answer, %d tried again; %d sockets: %d messages, %d gaps; %d fetches: %d messages",
+		r.Pushes, r.Promised, r.Refused, r.Unanswered, r.Repeated, r.Sockets, r.Delivered, r.Gaps, r.Fetches, r.Fetched)
 }
 
 // Count returns how often each invariant was broken.
@@ -85,13 +87,14 @@ func Check(events []Event, limits Limits) Report {
 }
 
 func (r *Report) count(x *index) {
-	r.Pushes, r.Sockets, r.Fetches = len(x.pushes), len(x.sockets), len(x.fetches)
+	r.Pushes, r.Sockets, r.Fetches, r.Gaps = len(x.pushes), len(x.sockets), len(x.fetches), len(x.gaps)
 	for _, p := range x.pushes {
+		r.Repeated += len(p.tries) - 1
 		for _, key := range p.keys {
 			switch {
 			case p.acked(key):
 				r.Promised++
-			case p.end == forever || p.ret == NoAnswer:
+			case !p.tries[len(p.tries)-1].answered():
 				r.Unanswered++
 			default:
 				r.Refused++

@@ -45,6 +45,24 @@ func (s *script) open(socket int, key string) *script {
 	return s.add(Event{Kind: Open, Client: socket, Socket: socket, Key: key, Note: "tcp"})
 }
 
+// resume opens a socket that is to get what is above after.
+func (s *script) resume(socket, client int, key string, after int64) *script {
+	return s.add(Event{Kind: Open, Client: client, Socket: socket, Key: key, Resume: true, Mid: after})
+}
+
+func (s *script) gap(socket, client int, key string, from, oldest int64) *script {
+	return s.add(Event{Kind: Gap, Client: client, Socket: socket, Key: key, Mid: from, Oldest: oldest})
+}
+
+// try is a push for ten minutes with an Idempotency-Key, or its repetition.
+func (s *script) try(id int, key, body, name string) *script {
+	return s.add(Event{Kind: Push, Push: id, Web: "web1", Keys: strings.Split(key, ","), Expire: 600, Body: body, ID: name})
+}
+
+func (s *script) clock(daemon string, off time.Duration) *script {
+	return s.add(Event{Kind: Clock, Note: daemon, Off: off})
+}
+
 func (s *script) recv(socket int, key string, mid int64, body string) *script {
 	return s.add(Event{Kind: Recv, Client: socket, Socket: socket, Key: key, Msgs: []Message{{Mid: mid, Body: body}}})
 }
@@ -137,6 +155,56 @@ func TestCheck(t *testing.T) {
 			open(1, "k").begin(1, "k", `1`, 2).answer(1, 0).fetch(1, "k", m(80, `1`)).wait(5*time.Second).
 			open(2, "k").fetchBy(2, 2, "k", 0).push(2, "k", `2`).recv(2, "k", 160, `2`), nil},
 
+		{"I4 one of two equal messages is left out", new(script).
+			open(1, "k").fetchBy(1, 1, "k", 0).push(1, "k", `1`).push(2, "k", `1`).push(3, "k", `3`).
+			recv(1, "k", 80, `1`).recv(1, "k", 240, `3`).
+			fetch(2, "k", m(80, `1`), m(160, `1`), m(240, `3`)), []string{"I4"}},
+		{"of two equal messages one failed", new(script).
+			open(1, "k").fetchBy(1, 1, "k", 0).push(1, "k", `1`).begin(2, "k", `1`, 600).answer(2, 65535).push(3, "k", `3`).
+			recv(1, "k", 80, `1`).recv(1, "k", 240, `3`).
+			fetch(2, "k", m(80, `1`), m(160, `1`), m(240, `3`)), nil},
+
+		{"resumed", new(script).
+			push(1, "k", `1`).push(2, "k", `2`).resume(1, 1, "k", 80).recv(1, "k", 160, `2`).push(3, "k", `3`).recv(1, "k", 240, `3`), nil},
+		{"I4 a resumed client misses one at the beginning", new(script).
+			push(1, "k", `1`).push(2, "k", `2`).resume(1, 1, "k", 0).recv(1, "k", 160, `2`).
+			fetch(1, "k", m(80, `1`), m(160, `2`)), []string{"I4"}},
+		{"I4 a resumed client misses one later, in its time", new(script).
+			resume(1, 1, "k", 0).push(1, "k", `1`).push(2, "k", `2`).push(3, "k", `3`).recv(1, "k", 80, `1`).
+			wait(3*time.Second).recv(1, "k", 240, `3`).fetch(1, "k", m(80, `1`), m(160, `2`), m(240, `3`)), []string{"I4"}},
+		{"I4 what is pushed out is not told", new(script).
+			resume(1, 1, "k", 0).push(1, "k", `1`).recv(1, "k", 80, `1`).push(2, "k", `2`).fetch(1, "k", m(80, `1`), m(160, `2`)).
+			push(3, "k", `3`).push(4, "k", `4`).push(5, "k", `5`).
+			resume(2, 1, "k", 80).recv(2, "k", 240, `3`).recv(2, "k", 320, `4`).recv(2, "k", 400, `5`), []string{"I4"}},
+		{"what is pushed out is told", new(script).
+			resume(1, 1, "k", 0).push(1, "k", `1`).recv(1, "k", 80, `1`).push(2, "k", `2`).fetch(1, "k", m(80, `1`), m(160, `2`)).
+			push(3, "k", `3`).push(4, "k", `4`).push(5, "k", `5`).
+			resume(2, 1, "k", 80).gap(2, 1, "k", 80, 240).recv(2, "k", 240, `3`).recv(2, "k", 320, `4`).recv(2, "k", 400, `5`), nil},
+		{"all of it is pushed out, and expired", new(script).
+			resume(1, 1, "k", 0).push(1, "k", `1`).recv(1, "k", 80, `1`).push(2, "k", `2`).fetch(1, "k", m(80, `1`), m(160, `2`)).
+			begin(3, "k", `3`, 1).answer(3, 0).begin(4, "k", `4`, 1).answer(4, 0).begin(5, "k", `5`, 1).answer(5, 0).wait(3*time.Second).
+			resume(2, 1, "k", 80).gap(2, 1, "k", 80, 0).push(6, "k", `6`).recv(2, "k", 480, `6`), nil},
+		{"who comes with mid 0 is told of no gap", new(script).
+			push(1, "k", `1`).push(2, "k", `2`).fetch(1, "k", m(80, `1`), m(160, `2`)).push(3, "k", `3`).push(4, "k", `4`).push(5, "k", `5`).
+			resume(1, 1, "k", 0).recv(1, "k", 240, `3`).recv(1, "k", 320, `4`).recv(1, "k", 400, `5`), nil},
+		{"I4 the gap is told when it is too late", new(script).
+			resume(1, 1, "k", 0).push(1, "k", `1`).recv(1, "k", 80, `1`).push(2, "k", `2`).fetch(1, "k", m(80, `1`), m(160, `2`)).
+			push(3, "k", `3`).push(4, "k", `4`).push(5, "k", `5`).
+			resume(2, 1, "k", 80).recv(2, "k", 240, `3`).gap(2, 1, "k", 80, 240).recv(2, "k", 320, `4`).recv(2, "k", 400, `5`), []string{"I4"}},
+		{"I4 the gap that is told is another", new(script).
+			resume(1, 1, "k", 0).push(1, "k", `1`).recv(1, "k", 80, `1`).push(2, "k", `2`).push(3, "k", `3`).
+			fetch(1, "k", m(80, `1`), m(160, `2`), m(240, `3`)).push(4, "k", `4`).push(5, "k", `5`).push(6, "k", `6`).
+			resume(2, 1, "k", 80).gap(2, 1, "k", 80, 240).recv(2, "k", 320, `4`).recv(2, "k", 400, `5`), []string{"I4"}},
+		{"I4 another client was told", new(script).
+			resume(1, 1, "k", 0).push(1, "k", `1`).recv(1, "k", 80, `1`).push(2, "k", `2`).fetch(1, "k", m(80, `1`), m(160, `2`)).
+			push(3, "k", `3`).push(4, "k", `4`).push(5, "k", `5`).resume(3, 2, "k", 80).gap(3, 2, "k", 80, 240).recv(3, "k", 240, `3`).
+			resume(2, 1, "k", 80).recv(2, "k", 240, `3`).recv(2, "k", 320, `4`).recv(2, "k", 400, `5`), []string{"I4"}},
+		{"I4 a gap is told that is none", new(script).
+			resume(1, 1, "k", 0).push(1, "k", `1`).recv(1, "k", 80, `1`).push(2, "k", `2`).
+			resume(2, 1, "k", 80).gap(2, 1, "k", 80, 160).recv(2, "k", 160, `2`), []string{"I4"}},
+		{"I3 a resumed socket shows what the client has", new(script).
+			push(1, "k", `1`).push(2, "k", `2`).resume(1, 1, "k", 80).recv(1, "k", 80, `1`).recv(1, "k", 160, `2`), []string{"I3"}},
+
 		{"I5 nobody pushed it", new(script).
 			open(1, "k").recv(1, "k", 80, `1`), []string{"I5"}},
 		{"I5 it was pushed to another key", new(script).
@@ -158,6 +226,29 @@ func TestCheck(t *testing.T) {
 		{"I7 a failed push is there twice", new(script).
 			begin(1, "k", `1`, 600).answer(1, 65535).fetch(1, "k", m(80, `1`), m(160, `1`)), []string{"I7"}},
 
+		{"tried again after no answer", new(script).
+			open(1, "k").try(1, "k", `1`, "a").answer(1, NoAnswer).try(2, "k", `1`, "a").answer(2, 0).recv(1, "k", 80, `1`).
+			fetch(1, "k", m(80, `1`)), nil},
+		{"I7 tried again after no answer, and there twice", new(script).
+			try(1, "k", `1`, "a").answer(1, NoAnswer).try(2, "k", `1`, "a").answer(2, 0).fetch(1, "k", m(80, `1`), m(160, `1`)), []string{"I7"}},
+		{"I7 the second try has another mid than the first", new(script).
+			open(1, "k").try(1, "k", `1`, "a").recv(1, "k", 80, `1`).answer(1, 65535).try(2, "k", `1`, "a").answer(2, 0).
+			fetch(1, "k", m(160, `1`)), []string{"I7"}},
+		{"I7 tried again for one of two keys", new(script).
+			try(1, "k,l", `1`, "a").answer(1, 0, "l").try(2, "k,l", `1`, "a").answer(2, 0).
+			fetch(1, "k", m(80, `1`)).fetch(2, "l", m(80, `1`), m(160, `1`)), []string{"I7"}},
+		{"I5 tried again after a promise, and there twice", new(script).
+			try(1, "k", `1`, "a").answer(1, 0).try(2, "k", `1`, "a").answer(2, 0).fetch(1, "k", m(80, `1`), m(160, `1`)), []string{"I5"}},
+		{"I1 promised at the second try", new(script).
+			try(1, "k", `1`, "a").answer(1, 65535).try(2, "k", `1`, "a").answer(2, 0).fetch(1, "k"), []string{"I1"}},
+		{"I1 promised at the first", new(script).
+			try(1, "k", `1`, "a").answer(1, 0).try(2, "k", `1`, "a").fetch(1, "k").answer(2, NoAnswer), []string{"I1"}},
+		{"I6 tried again, and twice on a socket", new(script).
+			open(1, "k").try(1, "k", `1`, "a").answer(1, NoAnswer).try(2, "k", `1`, "a").answer(2, 0).
+			recv(1, "k", 80, `1`).recv(1, "k", 160, `1`), []string{"I6", "I7"}},
+		{"the same with other names are two", new(script).
+			try(1, "k", `1`, "a").answer(1, NoAnswer).try(2, "k", `1`, "b").answer(2, 0).fetch(1, "k", m(80, `1`), m(160, `1`)), nil},
+
 		{"I8 fk names a stranger", new(script).
 			begin(1, "k,l", `1`, 600).answer(1, 0, "x"), []string{"I8"}},
 		{"I8 fk names a key twice", new(script).
@@ -171,6 +262,20 @@ func TestCheck(t *testing.T) {
 			open(1, "k").begin(1, "k", `1`, 2).answer(1, 0).wait(10*time.Second).recv(1, "k", 80, `1`), []string{"I9"}},
 		{"I9 what was only for who is online is stored", new(script).
 			begin(1, "k", `1`, 0).answer(1, 0).fetch(1, "k", m(80, `1`)), []string{"I9"}},
+		{"a clock that is ahead lets it expire before its time", new(script).
+			begin(1, "k", `1`, 8).answer(1, 0).clock("message1", 10*time.Second).fetch(1, "k"), nil},
+		{"I1 a clock that steps later does not", new(script).
+			begin(1, "k", `1`, 8).answer(1, 0).fetch(1, "k").clock("message1", 10*time.Second), []string{"I1"}},
+		{"a clock that is behind serves it for longer", new(script).
+			clock("message1", -10*time.Second).begin(1, "k", `1`, 2).answer(1, 0).wait(11*time.Second).fetch(1, "k", m(80, `1`)), nil},
+		{"a web ahead and a message behind, for longer still", new(script).
+			clock("message1", -10*time.Second).clock("web1", 10*time.Second).begin(1, "k", `1`, 2).answer(1, 0).
+			wait(20*time.Second).fetch(1, "k", m(80, `1`)), nil},
+		{"I9 but not for ever", new(script).
+			clock("message1", -10*time.Second).begin(1, "k", `1`, 2).answer(1, 0).wait(15*time.Second).fetch(1, "k", m(80, `1`)), []string{"I9"}},
+		{"I9 nor when the clocks were right again long before", new(script).
+			clock("message1", -10*time.Second).clock("message1", 0).wait(5*time.Second).
+			begin(1, "k", `1`, 2).answer(1, 0).wait(4*time.Second).fetch(1, "k", m(80, `1`)), []string{"I9"}},
 		{"about to expire it may be there or not", new(script).
 			begin(1, "k", `1`, 2).answer(1, 0).begin(2, "k", `2`, 2).answer(2, 0).wait(1500*time.Millisecond).
 			fetch(1, "k", m(80, `1`)), nil},
@@ -202,7 +307,7 @@ func TestReportCounts(t *testing.T) {
 		begin(2, "k,l", `2`, 600).answer(2, 0, "l").
 		begin(3, "k", `3`, 600).answer(3, NoAnswer).
 		fetch(1, "k", m(80, `1`), m(160, `2`))
-	want := "3 pushes: 2 promised, 1 refused, 1 without an answer; 1 sockets: 1 messages; 1 fetches: 2 messages"
+	want := "3 pushes: 2 promised, 1 refused, 1 without an answer, 0 tried again; 1 sockets: 1 messages, 0 gaps; 1 fetches: 2 messages"
 	if got := Check(s.events, testLimits).String(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

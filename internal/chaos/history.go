@@ -15,14 +15,16 @@ import (
 type Kind string
 
 const (
-	Push   Kind = "push"   // a push begins: Push, Web, Keys, Expire, Body
+	Push   Kind = "push"   // a push begins: Push, Web, Keys, Expire, Body, ID
 	Answer Kind = "answer" // and is answered: Push, Ret, Failed, Note
-	Open   Kind = "open"   // a socket was accepted with +h: Client, Socket, Key, Note
+	Open   Kind = "open"   // a socket was accepted with +h: Client, Socket, Key, Note; Resume, Mid
 	Recv   Kind = "recv"   // a message arrived there: Client, Socket, Key, Msgs (one)
+	Gap    Kind = "gap"    // a gap was told there: Client, Socket, Key, Mid, Oldest
 	Close  Kind = "close"  // the socket is over: Client, Socket, Key, Note
 	Ask    Kind = "ask"    // a fetch begins: Fetch, Key, Mid, Client and Socket if it is theirs
 	Got    Kind = "got"    // and is answered: Fetch, Ret, Msgs, and the others of Ask
 	Fault  Kind = "fault"  // something was broken or healed: Note
+	Clock  Kind = "clock"  // the clock of the daemon in Note is off by Off from now on
 )
 
 // NoAnswer is the Ret of a call that got no answer: nobody knows its outcome.
@@ -41,9 +43,13 @@ type Event struct {
 	Keys   []string      `json:"keys,omitempty"`
 	Expire int           `json:"expire,omitempty"` // seconds
 	Body   string        `json:"body,omitempty"`   // the JSON as it was pushed
+	ID     string        `json:"id,omitempty"`     // its Idempotency-Key; a repetition has the same, and another number
 	Ret    int           `json:"ret,omitempty"`
 	Failed []string      `json:"fk,omitempty"`
-	Mid    int64         `json:"mid,omitempty"` // asked for what is above it
+	Resume bool          `json:"resume,omitempty"` // the client gave Mid and wants what is above it on its socket
+	Mid    int64         `json:"mid,omitempty"`    // asked for what is above it
+	Oldest int64         `json:"oldest,omitempty"` // the first that is there; 0: none is
+	Off    time.Duration `json:"off,omitempty"`
 	Msgs   []Message     `json:"msgs,omitempty"`
 	Note   string        `json:"note,omitempty"`
 }
@@ -111,6 +117,7 @@ func Read(path string) ([]Event, error) {
 	}
 	defer f.Close()
 	var events []Event
+	once := make(map[string]string) // a body is seen again and again
 	dec := json.NewDecoder(bufio.NewReader(f))
 	dec.DisallowUnknownFields()
 	for {
@@ -119,6 +126,12 @@ func Read(path string) ([]Event, error) {
 			return events, nil
 		} else if err != nil {
 			return nil, fmt.Errorf("chaos: %s: event %d: %w", path, len(events)+1, err)
+		}
+		for i, m := range e.Msgs {
+			if _, ok := once[m.Body]; !ok {
+				once[m.Body] = m.Body
+			}
+			e.Msgs[i].Body = once[m.Body]
 		}
 		events = append(events, e)
 	}

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -37,7 +38,7 @@ func checkKept(x *index, report func(Violation)) {
 			report(v)
 			if owed[0].many {
 				v.Invariant = "I8"
-				v.Text = fmt.Sprintf("%s: fk of push %d does not name the key, and the message is not kept: %s", f.key, owed[0].id, g.body)
+				v.Text = fmt.Sprintf("%s: fk of push %d does not name the key, and the message is not kept: %s", f.key, owed[0].tries[0].id, g.body)
 				report(v)
 			}
 		}
@@ -49,7 +50,7 @@ func checkKept(x *index, report func(Violation)) {
 func (x *index) owed(g *group, f *fetch) []*push {
 	var owed []*push
 	for _, p := range g.pushes {
-		if p.expire == 0 || !p.acked(g.key.key) || p.end >= f.begin || f.end >= p.owedUntil() {
+		if p.expire == 0 || p.ackedAt(g.key.key) >= f.begin || f.end >= x.owedUntil(p, f.end) {
 			continue
 		}
 		if f.after > 0 {
@@ -69,34 +70,41 @@ func (x *index) pushedOut(g *group, p *push, f *fetch) bool {
 	if _, m, ok := g.single(); ok && slices.ContainsFunc(f.msgs, func(o Message) bool { return o.Mid < m }) {
 		return false
 	}
-	return g.key.newer(p, f.end) >= x.limits.Store
+	return g.key.outnumbered(p, f.end, x.limits.Store)
 }
 
-// newer counts the stored messages of the key that may be newer than p by the
-// time given: all that were not acknowledged before p began.
-func (k *keyIndex) newer(p *push, by time.Duration) int {
-	n := 0
-	for _, q := range k.pushes {
-		if q.begin >= by {
+// outnumbered reports whether n stored messages of the key or more may be newer
+// than p by the time given: all that were not acknowledged before p began.
+func (k *keyIndex) outnumbered(p *push, by time.Duration, n int) bool {
+	begun := func(at time.Duration) int { // how many began before
+		i, _ := slices.BinarySearchFunc(k.stored, at, func(q *push, at time.Duration) int { return cmp.Compare(q.begin, at) })
+		return i
+	}
+	before, until := begun(p.begin), begun(by)
+	n -= until - before - 1 // all of those, but for p
+	for _, q := range k.stored[:before] {
+		if n <= 0 {
 			break
 		}
-		if q != p && q.expire > 0 && (q.end >= p.begin || !q.acked(k.key)) {
-			n++
+		if q.ackedAt(k.key) >= p.begin {
+			n--
 		}
 	}
-	return n
+	return n <= 0
 }
 
 // checkAnswers: fk names keys of the push, each once (I8).
 func checkAnswers(x *index, report func(Violation)) {
 	for _, p := range x.pushes {
-		for i, key := range p.failed {
-			if !slices.Contains(p.keys, key) || slices.Contains(p.failed[:i], key) {
-				report(Violation{
-					Invariant: "I8", At: p.end, key: p.keys[0], bodies: []string{p.body},
-					Text: fmt.Sprintf("push %d to %q is answered with fk %q", p.id, p.keys, p.failed),
-				})
-				break
+		for _, t := range p.tries {
+			for i, key := range t.failed {
+				if !slices.Contains(p.keys, key) || slices.Contains(t.failed[:i], key) {
+					report(Violation{
+						Invariant: "I8", At: t.end, key: p.keys[0], bodies: []string{p.body},
+						Text: fmt.Sprintf("push %d to %q is answered with fk %q", t.id, p.keys, t.failed),
+					})
+					break
+				}
 			}
 		}
 	}
@@ -112,7 +120,10 @@ func checkExpiry(x *index, report func(Violation)) {
 			return
 		}
 		for _, p := range g.pushes {
-			if p.expire == 0 && socket > 0 || p.expire > 0 && (p.servedUntil() == forever || at <= p.servedUntil()+slack) {
+			if p.expire == 0 && socket > 0 {
+				return
+			}
+			if until := x.servedUntil(p, at); p.expire > 0 && (until == forever || at <= until+slack) {
 				return
 			}
 		}

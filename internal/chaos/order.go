@@ -4,15 +4,16 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 )
 
-// checkSockets: on a socket mids rise strictly (I3), and no message comes twice,
-// not even under another mid (I6).
+// checkSockets: on a socket mids rise strictly, from the one that was given
+// (I3), and no message comes twice, not even under another mid (I6).
 func checkSockets(x *index, report func(Violation)) {
 	for _, s := range x.sockets {
 		k := x.key(s.key)
 		mids, bodies := make(map[int64]bool), make(map[string]int)
-		var last sight
+		last := s.after
 		for _, m := range s.got {
 			v := Violation{At: m.at, key: s.key, bodies: []string{m.Body}, mids: []int64{m.Mid}, socket: s.id}
 			bodies[m.Body]++
@@ -24,13 +25,13 @@ func checkSockets(x *index, report func(Violation)) {
 				v.Invariant, v.Text = "I6", fmt.Sprintf("%s: pushed %d times, comes %d times on socket %d: mid %d %s", s.key, pushed, bodies[m.Body], s.id, m.Mid, m.Body)
 				v.mids = k.group(m.Body).mids
 				report(v)
-			case m.Mid <= last.Mid:
-				v.Invariant, v.Text = "I3", fmt.Sprintf("%s: mid %d behind %d on socket %d: %s", s.key, m.Mid, last.Mid, s.id, m.Body)
-				v.mids = append(v.mids, last.Mid)
+			case m.Mid <= last:
+				v.Invariant, v.Text = "I3", fmt.Sprintf("%s: mid %d behind %d on socket %d: %s", s.key, m.Mid, last, s.id, m.Body)
+				v.mids = append(v.mids, last)
 				report(v)
 			}
 			mids[m.Mid] = true
-			last = m
+			last = m.Mid
 		}
 	}
 }
@@ -60,13 +61,14 @@ func checkFetches(x *index, report func(Violation)) {
 func checkSequence(x *index, report func(Violation)) {
 	type known struct {
 		*push
+		end time.Duration // acknowledged
 		mid int64
 	}
 	for _, k := range x.keys {
 		var began []known
 		for _, g := range k.groups {
 			if p, m, ok := g.single(); ok && p.expire > 0 && p.acked(k.key) {
-				began = append(began, known{p, m})
+				began = append(began, known{p, p.ackedAt(k.key), m})
 			}
 		}
 		slices.SortFunc(began, func(a, b known) int { return cmp.Compare(a.begin, b.begin) })
@@ -84,7 +86,7 @@ func checkSequence(x *index, report func(Violation)) {
 				report(Violation{
 					Invariant: "I3", At: p.end, key: k.key, bodies: []string{p.body, top.body}, mids: []int64{p.mid, top.mid},
 					Text: fmt.Sprintf("%s: push %d was acknowledged before push %d began, and their mids are %d and %d: %s",
-						k.key, top.id, p.id, top.mid, p.mid, p.body),
+						k.key, top.tries[0].id, p.tries[0].id, top.mid, p.mid, p.body),
 				})
 			}
 		}

@@ -46,8 +46,9 @@ func checkPayloads(x *index, report func(Violation)) {
 	}
 }
 
-// checkCopies: a body is seen under no more mids than it was pushed (I5). If one
-// of its pushes was not acknowledged, that one came twice (I7).
+// checkCopies: a body is seen under no more mids than it was pushed (I5), where
+// all tries with one Idempotency-Key are one push. If one of them was not
+// acknowledged, that one came twice (I7).
 func checkCopies(x *index, report func(Violation)) {
 	for _, k := range x.keys {
 		for _, g := range k.groups {
@@ -59,7 +60,7 @@ func checkCopies(x *index, report func(Violation)) {
 				Text: fmt.Sprintf("%s: pushed %d times and seen under %d mids, %v: %s", k.key, len(g.pushes), len(g.mids), g.mids, g.body),
 			}
 			for _, p := range g.pushes {
-				if !p.acked(k.key) {
+				if p.failedOnce(k.key) {
 					v.Invariant = "I7"
 				}
 			}

@@ -22,7 +22,11 @@ func Story(events []Event, v Violation) string {
 		switch e.Kind {
 		case Push:
 			if slices.Contains(e.Keys, v.key) && v.concerns(Message{Body: canonical(e.Body)}) {
-				return fmt.Sprintf("push %d begins by %s to %q, expire %d: %s", e.Push, e.Web, e.Keys, e.Expire, e.Body)
+				text := fmt.Sprintf("push %d begins by %s to %q, expire %d: %s", e.Push, e.Web, e.Keys, e.Expire, e.Body)
+				if e.ID != "" {
+					text += ", id " + e.ID
+				}
+				return text
 			}
 		case Recv:
 			if e.Key == v.key {
@@ -39,9 +43,17 @@ func Story(events []Event, v Violation) string {
 			if e.Fetch == v.fetch || v.socket > 0 && e.Socket == v.socket {
 				return text + ", not this one"
 			}
+		case Gap:
+			if v.client > 0 && e.Client == v.client {
+				return fmt.Sprintf("client %d is told on socket %d of a gap from %d to %d", e.Client, e.Socket, e.Mid, e.Oldest)
+			}
 		case Open, Close:
 			if v.socket > 0 && e.Socket == v.socket {
-				return fmt.Sprintf("socket %d of client %d: %s: %s", e.Socket, e.Client, e.Kind, e.Note)
+				text := fmt.Sprintf("socket %d of client %d: %s: %s", e.Socket, e.Client, e.Kind, e.Note)
+				if e.Resume {
+					text += fmt.Sprintf(", resumes from mid %d", e.Mid)
+				}
+				return text
 			}
 		}
 		return ""
