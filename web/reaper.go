@@ -98,8 +98,11 @@ func (r *reaper) round(ctx context.Context) {
 	if ctx.Err() != nil || !r.lock.Held() {
 		return
 	}
+	ring := r.dir.Snapshot()
 	for _, n := range r.verdict.judge(r.now(), nodes, answers) {
-		r.remove(ctx, n)
+		if _, there := ring.Node(n.Name); there { // we asked for seconds: it may have been taken out since
+			r.remove(ctx, n)
+		}
 	}
 	r.seeAtAll(ctx, blind(nodes, answers))
 }

@@ -231,6 +231,52 @@ func TestReaperIsTooLate(t *testing.T) {
 	})
 }
 
+// A comet that somebody else has taken out while we asked is not taken for one
+// that is back.
+func TestReaperOfWhatIsGone(t *testing.T) {
+	inTown(t, []string{"node1", "node2"}, func(ctx context.Context, c *town, comets map[string]*registry.Membership) {
+		c.settle(errRefused, "node1")
+		die(t, ctx, comets["node1"])
+		synctest.Wait()
+		reg := &removals{Memory: c.Memory}
+		s := &Server{dir: c, reg: reg, dial: c.dial, now: time.Now, timeout: time.Second, count: newCounters(), initial: DefaultConfig()}
+		r := s.newReaper()
+		r.round(ctx)
+		time.Sleep(6 * time.Second)
+		seen, _ := c.Snapshot().Node("node1")
+		var other sync.Once
+		r.dial = func(addr string) Conn {
+			other.Do(func() {
+				if err := c.RemoveNode(ctx, seen); err != nil {
+					t.Error(err)
+				}
+				for {
+					if _, there := c.Snapshot().Node("node1"); !there {
+						return
+					}
+					<-c.Changed()
+				}
+			})
+			return c.dial(addr)
+		}
+		r.round(ctx)
+		if reg.asked != 0 {
+			t.Errorf("asked %d times to take out what was gone", reg.asked)
+		}
+	})
+}
+
+// removals counts what it is asked to take out.
+type removals struct {
+	*registry.Memory
+	asked int
+}
+
+func (r *removals) RemoveNode(ctx context.Context, n registry.Node) error {
+	r.asked++
+	return r.Memory.RemoveNode(ctx, n)
+}
+
 // Who has lost the lock while it asked leaves all as it is.
 func TestReaperWithoutItsLock(t *testing.T) {
 	inTown(t, []string{"node1", "node2"}, func(ctx context.Context, c *town, comets map[string]*registry.Membership) {
