@@ -191,12 +191,16 @@ func (s *Server) send(ctx context.Context, m message, group []*target) ([]peer.P
 	return results, comet, err
 }
 
-// whereabouts says in the log where key's comet is. nil: there is none.
+// whereabouts says in the log which comet was asked for key, and its node unless
+// the key has moved since. nil: there is none.
 func (s *Server) whereabouts(key string, comet *peer.Comet) string {
 	if comet == nil {
 		return "no comet"
 	}
 	node, _ := s.dir.Lookup(key)
+	if place(node.Info()) != comet.Addr() {
+		return fmt.Sprintf("comet=%s (the key has moved since)", comet.Addr())
+	}
 	return fmt.Sprintf("node=%s comet=%s", node.Name, comet.Addr())
 }
 

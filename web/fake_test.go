@@ -258,7 +258,7 @@ func newFixture(t testing.TB, cfg Config) *fixture {
 		cluster: &fakeCluster{
 			nodes: map[string]registry.Node{"node1": {Name: "node1", Weight: 1, Children: []registry.Child{{
 				Name: "0000000001",
-				Info: registry.Info{RPC: []string{"127.0.0.1:6970"}, TCP: []string{"127.0.0.1:6969"}, WS: []string{"127.0.0.1:6968"}},
+				Info: registry.Info{RPC: []string{"node1:6970"}, TCP: []string{"127.0.0.1:6969"}, WS: []string{"127.0.0.1:6968"}},
 			}}}},
 			comet: &fakeComet{},
 		},

@@ -26,7 +26,7 @@ func TestRingUnread(t *testing.T) {
 		{"token", "GET", "/1/token/add?k=a&t=T", "", push, `{"ret":0}`},
 		{"weight", "POST", "/1/admin/node/weight?node=node1&weight=2", "", second, `{"ret":0}`},
 		{"nodes", "GET", "/1/admin/nodes", "", second, `{"data":{"nodes":[{"name":"node1",` +
-			`"weight":1,"share":1,"active":"0000000001","standbys":0,"rpc":["127.0.0.1:6970"],"tcp":["127.0.0.1:6969"],"ws":["127.0.0.1:6968"],"alive":true}],"epoch":7},"ret":0}`},
+			`"weight":1,"share":1,"active":"0000000001","standbys":0,"rpc":["node1:6970"],"tcp":["127.0.0.1:6969"],"ws":["127.0.0.1:6968"],"alive":true}],"epoch":7},"ret":0}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

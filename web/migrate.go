@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -217,8 +218,16 @@ func (m *migration) tell(ctx context.Context, ring registry.Snapshot, places []s
 	}
 	if agreed > 0 {
 		m.count.told.Add(int64(agreed))
-		glog.Infof("web: told comets of the ring epoch=%d nodes=%d agree=%d not_yet=%d", ring.Epoch, len(args.Nodes), agreed, len(places)-agreed)
+		glog.Infof("web: told comets of the ring epoch=%d nodes=%d agree=%d not_yet=%v", ring.Epoch, len(args.Nodes), agreed, m.waiting(ring.Epoch))
 	}
+}
+
+// waiting returns who is registered and has not agreed to the ring. Those that
+// have left are told as well, but most are just gone, and nobody waits for them.
+func (m *migration) waiting(epoch int64) []string {
+	at := m.all(func(a *agreement) bool { return a.left.IsZero() && a.epoch != epoch })
+	slices.Sort(at)
+	return at
 }
 
 // tellPlace tells one comet, at the first of its addresses that takes the call.

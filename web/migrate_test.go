@@ -122,6 +122,24 @@ func TestMigrate(t *testing.T) {
 	})
 }
 
+// The log names who is registered and does not agree; who has left is most
+// often just gone.
+func TestMigrateWaitsForWhoIsHere(t *testing.T) {
+	inTown(t, []string{"node1", "node2", "node3"}, func(ctx context.Context, c *town, comets map[string]*registry.Membership) {
+		stop, m := c.migrate(ctx)
+		time.Sleep(3 * time.Second)
+		c.settle(errRefused, "node1", "node2")
+		if err := comets["node1"].Leave(ctx); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		stop()
+		if got, want := m.waiting(c.Snapshot().Epoch), []string{"node2"}; !reflect.DeepEqual(got, want) {
+			t.Errorf("waits for %v, want %v", got, want)
+		}
+	})
+}
+
 // Who could not be told is told again until it agrees, and holds up neither the
 // others nor the lock.
 func TestMigrateAgain(t *testing.T) {

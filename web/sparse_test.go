@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gopush-cluster/internal/peer"
+	"gopush-cluster/internal/registry"
 	"gopush-cluster/internal/rpcnet"
 )
 
@@ -76,6 +77,24 @@ func TestFailureIsNamed(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A comet that failed is not named with the node that has its key by now.
+func TestWhereaboutsOfAMovedKey(t *testing.T) {
+	f := newFixture(t, testConfig())
+	f.close()
+	asked, err := f.cluster.Comet("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := f.whereabouts("a", asked), "node=node1 comet=node1:6970"; got != want {
+		t.Errorf("whereabouts = %q, want %q", got, want)
+	}
+	f.cluster.nodes["node2"] = registry.Node{Name: "node2", Last: registry.Info{RPC: []string{"node2:6970"}}}
+	f.cluster.place = func(string) string { return "node2" }
+	if got, want := f.whereabouts("a", asked), "comet=node1:6970 (the key has moved since)"; got != want {
+		t.Errorf("whereabouts = %q, want %q", got, want)
 	}
 }
 

@@ -292,7 +292,7 @@ func TestURLs(t *testing.T) {
 		{"nodes", get("/1/admin/nodes"), `{"data":{"nodes":[` +
 			`{"name":"away","weight":0,"share":0,"active":"","standbys":0,"rpc":null,"tcp":["10.0.0.3:6969"],"ws":null,"alive":false},` +
 			`{"name":"deaf","weight":0,"share":0,"active":"","standbys":0,"rpc":null,"tcp":null,"ws":["10.0.0.2:6968"],"alive":false},` +
-			`{"name":"node1","weight":1,"share":1,"active":"0000000001","standbys":0,"rpc":["127.0.0.1:6970"],"tcp":["127.0.0.1:6969"],"ws":["127.0.0.1:6968"],"alive":true},` +
+			`{"name":"node1","weight":1,"share":1,"active":"0000000001","standbys":0,"rpc":["node1:6970"],"tcp":["127.0.0.1:6969"],"ws":["127.0.0.1:6968"],"alive":true},` +
 			`{"name":"six","weight":0,"share":0,"active":"","standbys":0,"rpc":null,"tcp":["[::1]:6969"],"ws":["[::1]:6968","10.0.0.1:6968"],"alive":false}],"epoch":7},"ret":0}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
