@@ -16,6 +16,13 @@ const (
 	Embedded = "embedded" // one file, for one daemon
 )
 
+// What "stored" means in Redis.
+const (
+	Memory  = "memory"  // Redis has it; how durable that is, is up to its own settings
+	Fsync   = "fsync"   // it is on Redis' disk: a Redis that is set up otherwise is refused
+	Replica = "replica" // a replica of the Redis has it, too
+)
+
 // Config is the file of a message daemon, conf/message.toml.
 type Config struct {
 	RPC       RPC          `toml:"rpc"`
@@ -76,6 +83,10 @@ type (
 		// Active is how many connections to a shard there may be, 1..10000. Calls
 		// beyond wait, within their time.
 		Active int `toml:"active"`
+		// Durability is what an acknowledged message survives: Memory, Fsync or
+		// Replica. The latter two cost each save a wait for the disk or for another
+		// machine.
+		Durability string `toml:"durability"`
 		// AllowEviction lets a Redis be used whose maxmemory-policy is not
 		// noeviction. It then drops messages that were acknowledged when it is full.
 		AllowEviction bool `toml:"allow_eviction"`
@@ -116,7 +127,9 @@ func DefaultConfig() Config {
 			Timeout: config.Duration(5 * time.Minute),
 			Idle:    16,
 			Active:  64,
-			Source:  map[string]Source{"node1:1": {Network: "tcp", Address: "localhost:6379"}},
+
+			Durability: Memory,
+			Source:     map[string]Source{"node1:1": {Network: "tcp", Address: "localhost:6379"}},
 		},
 		Stat:  config.Local{Bind: []string{"localhost:8172"}},
 		Pprof: config.Local{Bind: []string{"localhost:8170"}},
@@ -172,6 +185,7 @@ func (c Config) validateStorage(p *config.Problems) {
 	p.Duration("redis.timeout", r.Timeout, time.Second, 24*time.Hour, `remove the line for the default, "5m"`)
 	p.Between("redis.active", r.Active, 1, 10000, "remove the line for the default, 64")
 	p.Between("redis.idle", r.Idle, 1, max(r.Active, 1), "keep it at most redis.active")
+	p.OneOf("redis.durability", r.Durability, Memory, Fsync, Replica)
 	validateSources(r.Source, p)
 }
 

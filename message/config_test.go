@@ -129,6 +129,7 @@ func TestConfigProblems(t *testing.T) {
 		{"prefix of ours", "[redis]\nprefix = \"gopush:r:\"", "redis.prefix"},
 		{"prefix before ours", "[redis]\nprefix = \"gopush:\"", "redis.prefix"},
 		{"idle over active", "[redis]\nactive = 3\nidle = 4", "redis.idle"},
+		{"durability", "[redis]\ndurability = \"disk\"", `redis.durability = "disk": want one of ["memory" "fsync" "replica"]`},
 		{"timeout", "[redis]\ntimeout = \"1ms\"", "redis.timeout"},
 		{"no shards", "[redis.source]", "redis.source: no shards"},
 		{"no weight", source("node1", "tcp@localhost:6379"), `"node1"`},

@@ -1,7 +1,6 @@
 package message
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"strconv"
@@ -21,6 +20,7 @@ const (
 	redisTokens  = "gopush:t:"
 	redisPending = "gopush:p"
 	redisIDs     = "gopush:i:"
+	redisWritten = "gopush:w" // is written for the sake of writing
 )
 
 const (
@@ -39,7 +39,8 @@ type redisOptions struct {
 	Idle, Active  int    // connections
 	IdleTimeout   time.Duration
 	AllowEviction bool
-	Newest        int // messages kept for a key
+	Durability    string // Memory, Fsync, Replica
+	Newest        int    // messages kept for a key
 	Now           func() time.Time
 }
 
@@ -77,27 +78,6 @@ func (s *redisStore) run1(ctx context.Context, script *redis.Script, c call) (an
 
 // Keep implements store.
 func (s *redisStore) Keep(newest int) { s.keep.Store(int64(newest)) }
-
-// Ping implements store. It comes over a connection of its own, and refuses a
-// Redis that may throw away what it has acknowledged.
-func (s *redisStore) Ping(ctx context.Context) error {
-	c, err := s.dial(ctx)
-	if err != nil {
-		return s.failed(err)
-	}
-	defer c.Close()
-	info, err := redis.Bytes(c.Do("INFO", "memory"))
-	if err != nil {
-		return s.failed(err)
-	}
-	_, policy, ok := bytes.Cut(info, []byte("\nmaxmemory_policy:"))
-	policy, _, _ = bytes.Cut(policy, []byte("\r"))
-	if ok && string(policy) != "noeviction" && !s.AllowEviction {
-		return fmt.Errorf("%w: redis %s has maxmemory-policy %s and would drop stored messages when it is full; "+
-			"set it to noeviction, or allow it with redis.allow_eviction = true", errEviction, s.Address, policy)
-	}
-	return nil
-}
 
 // Sweep implements store: Redis forgets by itself.
 func (s *redisStore) Sweep(context.Context) (bool, error) { return false, nil }

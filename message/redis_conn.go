@@ -121,10 +121,41 @@ func (s *redisStore) run(ctx context.Context, script *redis.Script, calls []call
 	if err == nil && len(replies) != len(calls) {
 		err = fmt.Errorf("%d replies to %d calls", len(replies), len(calls))
 	}
+	if err == nil && readOnly(replies) {
+		err = errNotMaster
+	}
 	if err != nil {
 		return nil, s.failed(err)
 	}
+	if s.Durability == Replica && promises(script) {
+		if err := s.replicated(ctx, c); err != nil {
+			return nil, err
+		}
+	}
 	return replies, nil
+}
+
+// promises reports whether somebody is told that what script wrote is done. What
+// it wrote is then to be with a replica, too.
+func promises(script *redis.Script) bool {
+	switch script {
+	case scriptSave, scriptPut, scriptDelete, scriptTokenAdd:
+		return true
+	}
+	return false
+}
+
+// errNotMaster means that what we talk to is a replica, by now.
+var errNotMaster = errors.New("this Redis is no master")
+
+// readOnly reports whether a transaction met a replica.
+func readOnly(replies []any) bool {
+	for _, r := range replies {
+		if err, ok := r.(redis.Error); ok && strings.Contains(string(err), "READONLY ") {
+			return true
+		}
+	}
+	return false
 }
 
 func transact(c redis.Conn, script *redis.Script, calls []call) ([]any, error) {

@@ -352,7 +352,7 @@ func TestRedisPing(t *testing.T) {
 		t.Errorf("healthy: %v", err)
 	}
 	do(t, admin, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-	if err := ping(o); !errors.Is(err, errEviction) || !strings.Contains(err.Error(), "allkeys-lru") {
+	if err := ping(o); !errors.Is(err, errSetup) || !strings.Contains(err.Error(), "allkeys-lru") {
 		t.Errorf("evicting: %v", err)
 	}
 	o.AllowEviction = true

@@ -529,7 +529,7 @@ func TestRefusesEviction(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = s.Run(within(t, 20*time.Second))
-	if !errors.Is(err, errEviction) || !strings.Contains(err.Error(), "allow_eviction") {
+	if !errors.Is(err, errSetup) || !strings.Contains(err.Error(), "allow_eviction") {
 		t.Errorf("Run: %v, want an error that names the fix", err)
 	}
 	cfg.Redis.AllowEviction = true

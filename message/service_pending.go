@@ -47,7 +47,7 @@ func (s *shards) pending(ctx context.Context, limit int) ([]peer.PendingKey, err
 	for i, h := range s.all {
 		wg.Go(func() {
 			defer rpcnet.Recover("message: shard", &errs[i])
-			parts[i], errs[i] = ask1(h, func() ([]peer.PendingKey, error) { return h.store.Pending(ctx, limit) })
+			parts[i], errs[i] = ask1(h, reads, func() ([]peer.PendingKey, error) { return h.store.Pending(ctx, limit) })
 		})
 	}
 	wg.Wait()
@@ -68,7 +68,7 @@ func (s *shards) pending(ctx context.Context, limit int) ([]peer.PendingKey, err
 func (s *shards) settle(ctx context.Context, keys []peer.PendingKey) error {
 	return errors.Join(spread(s, keys, func(k peer.PendingKey) string { return k.Key }, sameErr,
 		func(h *shard, keys []peer.PendingKey) []error {
-			_, err := ask1(h, func() (struct{}, error) { return struct{}{}, h.store.Settle(ctx, keys) })
+			_, err := ask1(h, writes, func() (struct{}, error) { return struct{}{}, h.store.Settle(ctx, keys) })
 			out := make([]error, len(keys))
 			out[0] = err // once is enough
 			return out

@@ -25,6 +25,9 @@ const (
 	// shardSlow is how long a call may take before the shard is pinged: one that
 	// hangs is found out before the first calls have given up.
 	shardSlow = 500 * time.Millisecond
+	// shardCheck is how often a shard without trouble is pinged all the same: its
+	// settings may be changed under us, and its master, too.
+	shardCheck = time.Minute
 	// sweepRest is the pause between two sweeps that found nothing.
 	sweepRest = time.Second
 )
@@ -66,7 +69,8 @@ func newShard(name string, weight int, s store) *shard {
 	return h
 }
 
-// down returns why calls fail at once, nil while the shard is up.
+// down returns why calls fail at once, nil while the shard is up. Some of them
+// may go on; see enter.
 func (h *shard) down() error { return h.state.Load().err }
 
 // watch pings the shard until ctx ends: at once, when it is suspect, and with
@@ -79,10 +83,10 @@ func (h *shard) watch(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, errEviction):
+		case errors.Is(err, errSetup):
 			select {
 			case <-h.answered: // it was changed under us: a reason to worry, none to fail
-				glog.Errorf("message: shard is set up to evict by now shard=%s err=%q", h.name, err)
+				glog.Errorf("message: shard is set up otherwise by now, and may lose messages shard=%s err=%q", h.name, err)
 				h.found(nil)
 			default:
 				return err
@@ -100,6 +104,7 @@ func (h *shard) watch(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-time.After(shardCheck):
 		case <-h.suspect:
 			if (&backoff.Backoff{Min: shardRest, Max: shardRest}).Wait(ctx) != nil {
 				return nil
@@ -161,10 +166,18 @@ func (h *shard) tidy(ctx context.Context) error {
 	}
 }
 
+// use is what a call does with a shard.
+type use int
+
+const (
+	reads use = iota
+	writes
+)
+
 // ask lets do carry out what, unless the shard is down or has too much to do.
-func ask[T, R any](h *shard, what []T, fail func(error) R, errOf func(R) error, do func([]T) []R) []R {
+func ask[T, R any](h *shard, u use, what []T, fail func(error) R, errOf func(R) error, do func([]T) []R) []R {
 	h.calls.Add(int64(len(what)))
-	if err := h.enter(); err != nil {
+	if err := h.enter(u); err != nil {
 		h.failed.Add(int64(len(what)))
 		return failAll(len(what), err, fail)
 	}
@@ -178,12 +191,12 @@ func ask[T, R any](h *shard, what []T, fail func(error) R, errOf func(R) error, 
 }
 
 // ask1 is ask for one thing.
-func ask1[R any](h *shard, do func() (R, error)) (R, error) {
+func ask1[R any](h *shard, u use, do func() (R, error)) (R, error) {
 	type answer struct {
 		r   R
 		err error
 	}
-	out := ask(h, []struct{}{{}}, func(err error) answer { return answer{err: err} }, func(a answer) error { return a.err },
+	out := ask(h, u, []struct{}{{}}, func(err error) answer { return answer{err: err} }, func(a answer) error { return a.err },
 		func([]struct{}) []answer {
 			r, err := do()
 			return []answer{{r, err}}
@@ -191,8 +204,17 @@ func ask1[R any](h *shard, do func() (R, error)) (R, error) {
 	return out[0].r, out[0].err
 }
 
-func (h *shard) enter() error {
-	if err := h.down(); err != nil {
+// serves returns why a call fails at once. One that only reads needs no replica.
+func (h *shard) serves(u use) error {
+	err := h.down()
+	if u == reads && errors.Is(err, errNoReplica) {
+		return nil
+	}
+	return err
+}
+
+func (h *shard) enter(u use) error {
+	if err := h.serves(u); err != nil {
 		return err
 	}
 	if h.waiting.Add(1) > shardCalls {

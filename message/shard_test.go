@@ -45,6 +45,10 @@ func (f *fakeStore) Save(_ context.Context, items []item) []saved {
 	return out
 }
 
+func (f *fakeStore) Read(_ context.Context, queries []query) []found {
+	return make([]found, len(queries))
+}
+
 func newFake() *fakeStore {
 	f := new(fakeStore)
 	f.set(nil)
@@ -69,9 +73,9 @@ func TestBreaker(t *testing.T) {
 		if err := saveOn(h, item{key: "k"})[0].err; err != nil {
 			t.Errorf("up: %v", err)
 		}
-		time.Sleep(time.Hour)
-		if n := f.pings.Load(); n != 1 {
-			t.Errorf("%d pings in an hour without trouble, want 1", n)
+		time.Sleep(10*shardCheck + time.Second)
+		if n := f.pings.Swap(1); n != 11 {
+			t.Errorf("%d pings without trouble, want one each %v", n, shardCheck)
 		}
 
 		// A refusal of the store is no reason to doubt it.
@@ -79,7 +83,7 @@ func TestBreaker(t *testing.T) {
 		_ = saveOn(h, item{key: "k"})
 		f.set(errMidTaken)
 		_ = saveOn(h, item{key: "k"})
-		time.Sleep(time.Minute)
+		time.Sleep(shardCheck / 2)
 		if n := f.pings.Load(); n != 1 {
 			t.Errorf("%d pings after refusals, want 1", n)
 		}
@@ -149,11 +153,60 @@ func TestEvictionAfterStart(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- h.watch(ctx) }()
 		synctest.Wait()
-		f.set(fmt.Errorf("%w: allkeys-lru", errEviction))
+		f.set(fmt.Errorf("%w: allkeys-lru", errSetup))
 		h.note(errUnavailable)
 		time.Sleep(time.Minute)
 		if err := h.down(); err != nil {
 			t.Errorf("down: %v", err)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("watch: %v", err)
+		}
+	})
+}
+
+// Without its replica a shard can be read; what is written fails at once.
+func TestShardWithoutItsReplica(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		h := newShard("node1", 1, f)
+		s := newShards([]*shard{h})
+		f.set(fmt.Errorf("%w: node1", errNoReplica))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- h.watch(ctx) }()
+		time.Sleep(time.Minute)
+		select {
+		case <-h.answered:
+			t.Error("it counts as answered, though it never had a replica")
+		default:
+		}
+		f.set(nil)
+		time.Sleep(2 * time.Second)
+		if err := saveOn(h, item{key: "k"})[0].err; err != nil {
+			t.Errorf("with a replica: %v", err)
+		}
+
+		f.set(fmt.Errorf("%w: node1", errNoReplica))
+		if err := saveOn(h, item{key: "k"})[0].err; !errors.Is(err, errNoReplica) {
+			t.Errorf("the replica is gone: %v", err)
+		}
+		time.Sleep(time.Second)
+		before := f.saves.Load()
+		if err := saveOn(h, item{key: "k"})[0].err; !errors.Is(err, errNoReplica) || f.saves.Load() != before {
+			t.Errorf("later: %v, and %d saves came through", err, f.saves.Load()-before)
+		}
+		if got := s.read(t.Context(), []query{{key: "k"}}); got[0].err != nil {
+			t.Errorf("read: %v", got[0].err)
+		}
+		if !s.up() || s.down() == nil {
+			t.Errorf("up %t, down %v: want it to be called on, and not ready", s.up(), s.down())
+		}
+		f.set(nil)
+		time.Sleep(2 * time.Second)
+		if err := saveOn(h, item{key: "k"})[0].err; err != nil {
+			t.Errorf("the replica is back: %v", err)
 		}
 		cancel()
 		if err := <-done; err != nil {

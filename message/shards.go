@@ -54,7 +54,8 @@ func openShards(cfg Config, now func() time.Time) (*shards, error) {
 			Network: src.Network, Address: src.Address, Password: src.Password,
 			Prefix: cfg.Redis.Prefix, Idle: cfg.Redis.Idle, Active: cfg.Redis.Active,
 			IdleTimeout: cfg.Redis.Timeout.D(), AllowEviction: cfg.Redis.AllowEviction,
-			Newest: cfg.keep(), Now: now,
+			Durability: cfg.Redis.Durability,
+			Newest:     cfg.keep(), Now: now,
 		})))
 	}
 	return newShards(all), nil
@@ -98,9 +99,9 @@ func (s *shards) down() error {
 	return errors.Join(errs...)
 }
 
-// up reports whether any shard is.
+// up reports whether any shard answers.
 func (s *shards) up() bool {
-	return slices.ContainsFunc(s.all, func(h *shard) bool { return h.down() == nil })
+	return slices.ContainsFunc(s.all, func(h *shard) bool { return h.serves(reads) == nil })
 }
 
 func (s *shards) close() error {
@@ -155,35 +156,35 @@ func guarded[R any](n int, fail func(error) R, do func() []R) (out []R) {
 
 func (s *shards) save(ctx context.Context, items []item) []saved {
 	return spread(s, items, func(it item) string { return it.key }, savedErr, func(h *shard, items []item) []saved {
-		return ask(h, items, savedErr, func(r saved) error { return r.err }, func(items []item) []saved { return h.store.Save(ctx, items) })
+		return ask(h, writes, items, savedErr, func(r saved) error { return r.err }, func(items []item) []saved { return h.store.Save(ctx, items) })
 	})
 }
 
 func (s *shards) put(ctx context.Context, items []item) []error {
 	return spread(s, items, func(it item) string { return it.key }, sameErr, func(h *shard, items []item) []error {
-		return ask(h, items, sameErr, sameErr, func(items []item) []error { return h.store.Put(ctx, items) })
+		return ask(h, writes, items, sameErr, sameErr, func(items []item) []error { return h.store.Put(ctx, items) })
 	})
 }
 
 func (s *shards) read(ctx context.Context, queries []query) []found {
 	return spread(s, queries, func(q query) string { return q.key }, foundErr, func(h *shard, queries []query) []found {
-		return ask(h, queries, foundErr, func(r found) error { return r.err }, func(queries []query) []found { return h.store.Read(ctx, queries) })
+		return ask(h, reads, queries, foundErr, func(r found) error { return r.err }, func(queries []query) []found { return h.store.Read(ctx, queries) })
 	})
 }
 
 func (s *shards) delete(ctx context.Context, key string) error {
 	h := s.of(key)
-	_, err := ask1(h, func() (struct{}, error) { return struct{}{}, h.store.Delete(ctx, key) })
+	_, err := ask1(h, writes, func() (struct{}, error) { return struct{}{}, h.store.Delete(ctx, key) })
 	return err
 }
 
 func (s *shards) addToken(ctx context.Context, t token) error {
 	h := s.of(t.key)
-	_, err := ask1(h, func() (struct{}, error) { return struct{}{}, h.store.AddToken(ctx, t) })
+	_, err := ask1(h, writes, func() (struct{}, error) { return struct{}{}, h.store.AddToken(ctx, t) })
 	return err
 }
 
 func (s *shards) checkToken(ctx context.Context, key, hash string) (peer.TokenReply, error) {
 	h := s.of(key)
-	return ask1(h, func() (peer.TokenReply, error) { return h.store.CheckToken(ctx, key, hash) })
+	return ask1(h, reads, func() (peer.TokenReply, error) { return h.store.CheckToken(ctx, key, hash) })
 }

@@ -20,9 +20,12 @@ var (
 	errMidTaken = fmt.Errorf("%w: the key has another message with this mid", peer.ErrInvalid)
 	// errIDTaken means that the caller's id came before, with another body.
 	errIDTaken = fmt.Errorf("message: %w", peer.ErrConflict)
-	// errEviction means that the store may drop what it has acknowledged. It does
-	// not go away by itself.
-	errEviction = errors.New("message: the store evicts")
+	// errSetup means that the store may lose what it has acknowledged, as it is set
+	// up. That does not go away by itself.
+	errSetup = errors.New("message: the store must not be used as it is set up")
+	// errNoReplica means that a second server has not taken over what was written.
+	// The store can still be read.
+	errNoReplica = fmt.Errorf("%w with a replica behind it", errUnavailable)
 	// errReserved means that a key would meet a name of ours in the store.
 	errReserved = fmt.Errorf("%w: keys that begin with gopush: are reserved while redis.prefix is what it is", peer.ErrInvalid)
 )

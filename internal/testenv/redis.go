@@ -36,9 +36,18 @@ func Redis(t testing.TB, args ...string) *RedisServer {
 	_, port, _ := net.SplitHostPort(r.addr)
 	argv := append([]string{bin,
 		"--bind", "127.0.0.1", "--port", port, "--dir", r.data,
-		"--save", "", "--appendonly", "yes", "--appendfsync", "always"}, args...)
+		"--save", "", "--appendonly", "yes", "--appendfsync", "always",
+		"--repl-diskless-sync-delay", "0"}, args...)
 	r.Process = Command{Name: "redis-" + port, Args: argv, Dir: dir, Ready: r.ping}.Start(t)
 	return r
+}
+
+// Replica starts a redis-server that replicates r. It returns before the two have
+// met.
+func (r *RedisServer) Replica(args ...string) *RedisServer {
+	r.t.Helper()
+	host, port, _ := net.SplitHostPort(r.addr)
+	return Redis(r.t, append([]string{"--replicaof", host, port}, args...)...)
 }
 
 // Addr returns host:port.
