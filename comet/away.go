@@ -3,7 +3,6 @@ package comet
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"time"
 
@@ -93,7 +92,7 @@ func (s *Server) tellDone(ctx context.Context, changed <-chan struct{}, epoch in
 		}
 		cancel()
 	})
-	args := peer.DoneArgs{Addr: strings.Join(s.info.RPC, ","), Epoch: epoch, High: s.env.table.highest()}
+	args := peer.DoneArgs{Addr: s.info.Addr(), Epoch: epoch, High: s.env.table.highest()}
 	for _, to := range s.deps.Moves.Others() {
 		tell.Go(func() { tellOne(ctx, to, args) })
 	}

@@ -198,7 +198,7 @@ func (s *Server) whereabouts(key string, comet *peer.Comet) string {
 		return "no comet"
 	}
 	node, _ := s.dir.Lookup(key)
-	if place(node.Info()) != comet.Addr() {
+	if node.Info().Addr() != comet.Addr() {
 		return fmt.Sprintf("comet=%s (the key has moved since)", comet.Addr())
 	}
 	return fmt.Sprintf("node=%s comet=%s", node.Name, comet.Addr())

@@ -169,7 +169,7 @@ func (r *reaper) remove(ctx context.Context, n registry.Node) {
 	case err == nil:
 		r.count.reaped.Add(1)
 		glog.Warningf("web: took a dead comet out of the ring node=%s addr=%s registered=%t standbys=%d",
-			n.Name, place(n.Info()), registered, max(0, len(n.Children)-1))
+			n.Name, n.Info().Addr(), registered, max(0, len(n.Children)-1))
 	case errors.Is(err, registry.ErrChanged):
 		glog.Infof("web: a comet that seemed dead is back node=%s", n.Name)
 	default:

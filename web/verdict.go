@@ -2,7 +2,6 @@ package web
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"gopush-cluster/internal/registry"
@@ -34,7 +33,7 @@ type verdict struct {
 
 	looked time.Time
 	gone   map[string]time.Time // node → since when it has no child
-	silent map[string]streak    // place → pings that failed since its last answer
+	silent map[string]streak    // address → pings that failed since its last answer
 	taken  time.Time            // when a registered comet was last given up
 }
 
@@ -43,9 +42,6 @@ type streak struct {
 	pings int
 	since time.Time
 }
-
-// place is where a comet is called: its addresses, comma-separated. "" is none.
-func place(i registry.Info) string { return strings.Join(i.RPC, ",") }
 
 // look takes note of who is registered now. It wants to be called often, and
 // whenever that changes.
@@ -73,7 +69,7 @@ func (v *verdict) look(now time.Time, nodes []registry.Node) {
 func (v *verdict) doubt() { v.silent = nil }
 
 // judge returns the nodes to remove, after a look at the same nodes. answers
-// says what came of a round of pings, by place.
+// says what came of a round of pings, by address.
 func (v *verdict) judge(now time.Time, nodes []registry.Node, answers map[string]heard) []registry.Node {
 	v.count(now, nodes, answers)
 	reached := reach(registered(nodes), answers)
@@ -96,7 +92,7 @@ func (v *verdict) judge(now time.Time, nodes []registry.Node, answers map[string
 	if len(hung) > 0 {
 		v.taken = now
 		dead = append(dead, slices.MinFunc(hung, func(a, b registry.Node) int {
-			return v.silent[place(a.Info())].since.Compare(v.silent[place(b.Info())].since)
+			return v.silent[a.Info().Addr()].since.Compare(v.silent[b.Info().Addr()].since)
 		}))
 	}
 	return dead
@@ -131,7 +127,7 @@ func (v *verdict) abandoned(now time.Time, n registry.Node, nodes []registry.Nod
 	if !gone || now.Before(n.Keep) && now.Sub(since) < keepMost {
 		return false
 	}
-	at := place(n.Last)
+	at := n.Last.Addr()
 	if at == "" || slices.Contains(registered(nodes), at) { // there lives another node's comet now
 		return now.Sub(since) >= v.rules.Window.D()
 	}
@@ -145,7 +141,7 @@ func (v *verdict) hung(now time.Time, n registry.Node, nodes []registry.Node, an
 	if !ok {
 		return false
 	}
-	at := place(c.Info)
+	at := c.Info.Addr()
 	s := v.silent[at]
 	if answers[at] != silence || s.pings < v.rules.Failures || now.Sub(s.since) < v.rules.Window.D() {
 		return false
@@ -179,7 +175,7 @@ func places(nodes []registry.Node) []string {
 	all := registered(nodes)
 	for _, n := range nodes {
 		if len(n.Children) == 0 {
-			all = append(all, place(n.Last))
+			all = append(all, n.Last.Addr())
 		}
 	}
 	return distinct(all)
@@ -190,7 +186,7 @@ func registered(nodes []registry.Node) []string {
 	var places []string
 	for _, n := range nodes {
 		for _, c := range n.Children {
-			places = append(places, place(c.Info))
+			places = append(places, c.Info.Addr())
 		}
 	}
 	return distinct(places)

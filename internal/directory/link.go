@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"gopush-cluster/internal/peer"
+	"gopush-cluster/internal/registry"
 	"gopush-cluster/internal/rpcnet"
 )
 
@@ -119,10 +119,10 @@ type linkKey struct {
 
 func newLinks(o rpcnet.ClientOptions) *links { return &links{opts: o, all: make(map[linkKey]*link)} }
 
-// open returns the link to the daemon at these addresses. Without addresses it
+// open returns the link to the daemon that is registered so. Without addresses it
 // is one over which nothing can be sent.
-func (t *links) open(k kind, addrs []string) *link {
-	key := linkKey{k, strings.Join(addrs, ",")}
+func (t *links) open(k kind, at registry.Info) *link {
+	key := linkKey{k, at.Addr()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l, ok := t.all[key]
@@ -131,7 +131,7 @@ func (t *links) open(k kind, addrs []string) *link {
 		return l
 	}
 	l = &link{kind: k, addr: key.addr}
-	for _, a := range addrs {
+	for _, a := range at.RPC {
 		l.clients = append(l.clients, rpcnet.NewClient(a, t.opts))
 	}
 	if k == comet {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"gopush-cluster/internal/registry"
 	"gopush-cluster/internal/rpcnet"
 	"gopush-cluster/internal/testenv"
 )
@@ -14,7 +15,7 @@ func TestLinkTriesItsAddressesInOrder(t *testing.T) {
 	addr, _ := serve(t, "CometRPC", &CometRPC{})
 	table := newLinks(rpcnet.ClientOptions{})
 	defer table.close()
-	l := table.open(comet, []string{testenv.FreeAddr(t), addr})
+	l := table.open(comet, registry.Info{RPC: []string{testenv.FreeAddr(t), addr}})
 	if err := l.comet.Ping(t.Context()); err != nil {
 		t.Errorf("Ping = %v, want an answer from the second address", err)
 	}
@@ -23,11 +24,11 @@ func TestLinkTriesItsAddressesInOrder(t *testing.T) {
 func TestLinksAreSharedByAddress(t *testing.T) {
 	table := newLinks(rpcnet.ClientOptions{})
 	defer table.close()
-	one := table.open(comet, []string{"127.0.0.1:1"})
-	if table.open(comet, []string{"127.0.0.1:1"}) != one {
+	one := table.open(comet, registry.Info{RPC: []string{"127.0.0.1:1"}})
+	if table.open(comet, registry.Info{RPC: []string{"127.0.0.1:1"}}) != one {
 		t.Error("two links to one comet")
 	}
-	if table.open(message, []string{"127.0.0.1:1"}) == one || table.open(comet, []string{"127.0.0.1:2"}) == one {
+	if table.open(message, registry.Info{RPC: []string{"127.0.0.1:1"}}) == one || table.open(comet, registry.Info{RPC: []string{"127.0.0.1:2"}}) == one {
 		t.Error("one link to two daemons")
 	}
 }

@@ -3,7 +3,6 @@ package directory
 import (
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -193,6 +192,3 @@ func (d *Directory) mine(n registry.Node) bool {
 	}
 	return d.self.Mine(active)
 }
-
-// Addr is how a comet with these RPC addresses is named in peer.DoneArgs.
-func Addr(rpc []string) string { return strings.Join(rpc, ",") }

@@ -58,7 +58,7 @@ func (v *View) read(s registry.Snapshot, links *links) *View {
 	}
 	next := v.next(s.Epoch, nodes, links)
 	for _, c := range s.Messages {
-		l := links.open(message, c.Info.RPC)
+		l := links.open(message, c.Info)
 		// A daemon that came back may stand beside its former child for a while.
 		next.messages = slices.DeleteFunc(next.messages, func(m member) bool { return m.link == l })
 		next.messages = append(next.messages, member{l, c.Info.Weight})
@@ -95,7 +95,7 @@ func (v *View) next(epoch int64, nodes []registry.Node, links *links) *View {
 	}
 	for _, n := range nodes {
 		next.weights[n.Name] = n.Weight
-		next.places[n.Name] = place{n, links.open(comet, n.Info().RPC)}
+		next.places[n.Name] = place{n, links.open(comet, n.Info())}
 	}
 	if v.Ring == nil || !maps.Equal(next.weights, v.weights) {
 		next.Ring = ketama.New(next.weights, ketama.Base)

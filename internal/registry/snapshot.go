@@ -3,6 +3,7 @@ package registry
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -14,6 +15,10 @@ type Info struct {
 	WS     []string `json:"ws,omitempty"`  // host:port for WebSocket clients; comet only
 	Weight int      `json:"weight"`
 }
+
+// Addr names the daemon by where it can be called: its RPC addresses,
+// comma-separated. "" is nowhere.
+func (i Info) Addr() string { return strings.Join(i.RPC, ",") }
 
 // Child is one registered daemon: an ephemeral, sequential znode.
 type Child struct {
