@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gopush-cluster/internal/config"
+	"gopush-cluster/internal/registry"
 )
 
 // Config is comet's configuration file. The fields' comments give meaning, unit,
@@ -148,7 +149,7 @@ func (c Config) Validate() error {
 	if n := c.ZooKeeper.Comet.Node; n == "" || n == "." || n == ".." || strings.ContainsAny(n, "/\x00") {
 		p.Addf("zookeeper.comet.node = %q: want the name of a znode, without a slash; each place in the ring has its own", n)
 	}
-	p.Between("zookeeper.comet.weight", c.ZooKeeper.Comet.Weight, minWeight, maxWeight, "remove the line for the default, 1")
+	p.Between("zookeeper.comet.weight", c.ZooKeeper.Comet.Weight, registry.MinWeight, registry.MaxWeight, "remove the line for the default, 1")
 	p.Between("channel.maxsubscriber", c.Channel.MaxSubscriber, 1, 65536, "remove the line for the default, 64")
 	p.Between("channel.msgbuf", c.Channel.MsgBuf, 1, 65536, "remove the line for the default, 128")
 	p.Between("channel.bucket", c.Channel.Bucket, 1, 65536, "remove the line for the default, 256")

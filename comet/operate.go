@@ -6,6 +6,7 @@ import (
 	"github.com/golang/glog"
 
 	"gopush-cluster/internal/peer"
+	"gopush-cluster/internal/registry"
 	"gopush-cluster/internal/rpcnet"
 )
 
@@ -13,8 +14,8 @@ import (
 // back with a restart.
 func (v *Service) Weight(args *peer.WeightArgs, ret *int) (err error) {
 	defer rpcnet.Recover("CometRPC.Weight", &err)
-	if args.Weight < minWeight || args.Weight > maxWeight {
-		return fmt.Errorf("%w: weight = %d: want %d..%d", peer.ErrInvalid, args.Weight, minWeight, maxWeight)
+	if args.Weight < registry.MinWeight || args.Weight > registry.MaxWeight {
+		return fmt.Errorf("%w: weight = %d: want %d..%d", peer.ErrInvalid, args.Weight, registry.MinWeight, registry.MaxWeight)
 	}
 	info := v.s.info
 	info.Weight = args.Weight
@@ -22,12 +23,6 @@ func (v *Service) Weight(args *peer.WeightArgs, ret *int) (err error) {
 	v.s.member.Set(info)
 	return nil
 }
-
-// Bounds of a weight.
-const (
-	minWeight = 1
-	maxWeight = 100
-)
 
 // Drain makes the comet stop, like SIGTERM, and give its place up whatever
 // drain.keep says.

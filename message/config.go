@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gopush-cluster/internal/config"
+	"gopush-cluster/internal/registry"
 )
 
 // DefaultRedisPrefix begins the names of message sets in a Redis of our own.
@@ -148,7 +149,7 @@ func (c Config) Validate() error {
 	c.RPC.Listen.Validate("rpc", &p)
 	c.RPC.Trust.Validate("rpc", c.RPC.Bind, &p)
 	p.Duration("rpc.timeout", c.RPC.Timeout, 100*time.Millisecond, time.Minute, `remove the line for the default, "2s"`)
-	p.Between("node.weight", c.Node.Weight, 1, 100, "remove the line for the default, 1")
+	p.Between("node.weight", c.Node.Weight, registry.MinWeight, registry.MaxWeight, "remove the line for the default, 1")
 	c.validateStorage(&p)
 	if _, err := c.pepper(); err != nil {
 		p.Addf("token.pepper_file: %w", err)

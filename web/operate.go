@@ -7,6 +7,7 @@ import (
 	"github.com/golang/glog"
 
 	"gopush-cluster/internal/peer"
+	"gopush-cluster/internal/registry"
 )
 
 // setWeight answers /1/admin/node/weight: the node's comet has another weight
@@ -16,7 +17,7 @@ func (s *Server) setWeight(q *request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	weight, err := integer("weight", q.query.Get("weight"), 1, 100)
+	weight, err := integer("weight", q.query.Get("weight"), registry.MinWeight, registry.MaxWeight)
 	if err != nil {
 		return nil, err
 	}

@@ -8,13 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gopush-cluster/internal/registry"
 	"gopush-cluster/web/client"
-)
-
-// Bounds of a weight.
-const (
-	minWeight = 1
-	maxWeight = 100
 )
 
 func newWeight(a *app) *cobra.Command {
@@ -30,8 +25,8 @@ migrate.rate.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			node := args[0]
 			weight, err := strconv.Atoi(args[1])
-			if err != nil || weight < minWeight || weight > maxWeight {
-				return usagef("WEIGHT = %q: want a number from %d to %d", args[1], minWeight, maxWeight)
+			if err != nil || weight < registry.MinWeight || weight > registry.MaxWeight {
+				return usagef("WEIGHT = %q: want a number from %d to %d", args[1], registry.MinWeight, registry.MaxWeight)
 			}
 			err = a.operate(c.Context(), node, func(ctx context.Context, c *client.Client) error {
 				return c.SetWeight(ctx, node, weight)

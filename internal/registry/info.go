@@ -9,9 +9,12 @@ import (
 	"time"
 )
 
-// maxWeight bounds what one node can make of the ring: 255 ticks for each unit
-// of weight, held by every daemon.
-const maxWeight = 100
+// Bounds of a weight. The upper one is what a single node can make of the ring:
+// 255 ticks for each unit of weight, held by every daemon.
+const (
+	MinWeight = 1
+	MaxWeight = 100
+)
 
 // encode returns i as the data of a znode.
 func (i Info) encode() []byte {
@@ -72,12 +75,12 @@ func (i Info) equal(j Info) bool {
 
 // weight is the one rule for the weight of a node or a message daemon, so that
 // all daemons build the same ring: the first of the candidates that is known,
-// else 1, and never above maxWeight.
+// else 1, and never above MaxWeight.
 func weight(candidates ...int) int {
 	for _, w := range candidates {
 		if w > 0 {
-			return min(w, maxWeight)
+			return min(w, MaxWeight)
 		}
 	}
-	return 1
+	return MinWeight
 }
