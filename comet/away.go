@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/golang/glog"
 	"golang.org/x/time/rate"
 
 	"gopush-cluster/internal/backoff"
@@ -20,7 +21,10 @@ func (s *Server) followRing(ctx context.Context) error {
 		epoch := s.deps.Moves.Epoch()
 		if !s.draining.Load() {
 			r := rate.Limit(s.cfg.Load().Migrate.Rate)
-			s.sendAway(ctx, rate.NewLimiter(r, burst(r)), endNotOwner, func(c *channel) bool { return s.owns(c.key) != nil })
+			begun := time.Now()
+			if n := s.sendAway(ctx, rate.NewLimiter(r, burst(r)), endNotOwner, func(c *channel) bool { return s.owns(c.key) != nil }); n > 0 {
+				glog.Infof("comet: sent the clients of keys that moved elsewhere keys=%d after=%s", n, time.Since(begun).Round(time.Millisecond))
+			}
 			// With another ring by now, what was found clean says nothing about this one.
 			if s.awaitMoved(ctx, changed) && s.deps.Moves.Epoch() == epoch {
 				s.tellDone(ctx, changed, epoch)
@@ -35,8 +39,9 @@ func (s *Server) followRing(ctx context.Context) error {
 }
 
 // sendAway ends the sessions of the channels that which names, at the pace of
-// lim, and tells those who understand it to ask web again.
-func (s *Server) sendAway(ctx context.Context, lim *rate.Limiter, why reason, which func(*channel) bool) {
+// lim, and tells those who understand it to ask web again. It returns how many
+// channels that were.
+func (s *Server) sendAway(ctx context.Context, lim *rate.Limiter, why reason, which func(*channel) bool) (sent int) {
 	s.env.table.each(func(c *channel) bool {
 		if which(c) {
 			if lim.Wait(ctx) != nil {
@@ -44,9 +49,11 @@ func (s *Server) sendAway(ctx context.Context, lim *rate.Limiter, why reason, wh
 			}
 			c.hold()
 			c.post(ending(func(s *session) { s.sendAway(why) }))
+			sent++
 		}
 		return true
 	})
+	return sent
 }
 
 // burst keeps a pace even: no more at once than a twentieth of a second's worth.

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // channel is everything comet holds for one key.
@@ -55,6 +57,7 @@ type env struct {
 	stats  *counters
 
 	retries retries
+	trouble rate.Sometimes // keeps saves that fail from filling the log
 
 	// For keys on their way (move.go).
 	moves    Moves

@@ -14,7 +14,7 @@ import (
 // sends everybody away at the pace of migrate.rate, or faster where ctx ends
 // sooner, and closes. One failing step does not skip the next.
 func (s *Server) drain(ctx context.Context, leave context.CancelFunc, web *http.Server) error {
-	glog.Infof("comet: draining sessions=%d", s.stats.open())
+	glog.Infof("comet: draining sessions=%d keep=%s", s.stats.open(), s.keep())
 	leave()
 	s.depart(ctx)
 	s.giveNotice(ctx)

@@ -88,8 +88,10 @@ func (e saved) handle(c *channel) {
 	c.saving = false
 	c.leaving++
 	c.pop(len(e.pushes))
-	if e.err != nil && glog.V(1) {
-		glog.Infof("comet: save failed key=%q pushes=%d err=%q", c.key, len(e.pushes), e.err)
+	if e.err != nil {
+		c.env.trouble.Do(func() {
+			glog.Warningf("comet: save failed key=%q pushes=%d err=%q", c.key, len(e.pushes), e.err)
+		})
 	}
 	answer := make([]func(), 0, len(e.pushes))
 	saved := int64(0) // the largest mid

@@ -12,6 +12,7 @@ import (
 
 	"github.com/golang/glog"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"gopush-cluster/internal/config"
 	"gopush-cluster/internal/peer"
@@ -104,7 +105,8 @@ func New(cfg Config, deps Deps) (_ *Server, err error) {
 	s.cfg.Store(&cfg)
 	s.env = &env{
 		table: newTable(cfg.Channel.Bucket), store: s.lanes, limits: s.limits, now: deps.Now, stats: &s.stats,
-		moves: deps.Moves, forwards: newForwards(deps.Moves), owns: s.owns, handOver: s.handOver,
+		trouble: rate.Sometimes{First: 1, Interval: time.Second},
+		moves:   deps.Moves, forwards: newForwards(deps.Moves), owns: s.owns, handOver: s.handOver,
 	}
 	if err := s.rpc.Register("CometRPC", &Service{s}); err != nil {
 		return nil, err

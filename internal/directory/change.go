@@ -16,6 +16,9 @@ func (v *View) changes(next *View) []string {
 		was, had := v.places[name]
 		now, has := next.places[name]
 		switch {
+		case !had && now.link.addr == "": // its znode is there a moment before its comet's
+			say("%s is new: weight %d, nobody is there yet", name, now.node.Weight)
+			continue
 		case !had:
 			say("%s is new: weight %d at %s", name, now.node.Weight, now.link.addr)
 			continue
@@ -33,7 +36,7 @@ func (v *View) changes(next *View) []string {
 		case len(before) == 0 && len(after) > 0:
 			say("%s is back at %s", name, now.link.addr)
 		case len(after) > 0 && before[0].Name != after[0].Name:
-			say("%s: %s took over from %s", name, after[0].Name, before[0].Name)
+			say("%s: %s at %s took over from %s", name, after[0].Name, now.link.addr, before[0].Name)
 		case was.link.addr != now.link.addr:
 			say("%s: at %s, now %s", name, was.link.addr, now.link.addr)
 		}
@@ -58,6 +61,22 @@ func (v *View) changes(next *View) []string {
 		say("nobody is registered")
 	}
 	return all
+}
+
+// role says in words what this comet is in v. A web is nothing.
+func (d *Directory) role(v *View) string {
+	if d.self == nil {
+		return ""
+	}
+	name := d.self.Node()
+	p, ok := v.places[name]
+	switch {
+	case ok && d.mine(p.node):
+		return "this comet serves " + name
+	case ok && len(p.node.Children) > 0:
+		return "this comet stands by for " + name
+	}
+	return "this comet has no place in the ring"
 }
 
 // union returns the keys of both maps, sorted.

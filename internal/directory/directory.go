@@ -202,6 +202,9 @@ func (d *Directory) publish(v *View) {
 		// owner too.
 		d.moves.replaced(d.former(v), v, d.mine, time.Now())
 	}
+	if was, now := d.role(d.View()), d.role(v); was != now {
+		changes = append(changes, now)
+	}
 	d.view.Store(v)
 	d.links.use(v, time.Now())
 	d.choice.Store(newChoice(v.messages))

@@ -62,8 +62,8 @@ func clientOptions(calls config.Calls, trust *rpcnet.Trust) rpcnet.ClientOptions
 	return rpcnet.ClientOptions{Trust: trust, Timeout: calls.Timeout.D(), Retry: calls.Retry.D()}
 }
 
-// errUnregistered is why a daemon that others cannot find yet is not ready.
-var errUnregistered = errors.New("not registered yet")
+// errUnregistered is why a daemon that others cannot find is not ready.
+var errUnregistered = errors.New("not registered")
 
 // newOps returns the operators' ports of a daemon.
 func newOps(stat, pprof config.Local, numbers func() any, ready func(context.Context) error) (*ops.Server, error) {

@@ -54,10 +54,11 @@ func newComet(cfg comet.Config, c cluster) (cometUnit, error) {
 		return cometUnit{}, err
 	}
 	ready := func(ctx context.Context) error {
+		var registered error
 		if member.Name() == "" {
-			return errUnregistered
+			registered = errUnregistered
 		}
-		return errors.Join(dir.Ready(), server.Ready(ctx))
+		return errors.Join(server.Ready(ctx), registered, dir.Ready())
 	}
 	o, err := newOps(cfg.Stat, cfg.Pprof, server.Stat, ready)
 	if err != nil {
