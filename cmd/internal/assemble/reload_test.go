@@ -99,6 +99,7 @@ redis.timeout = "6m"
 redis.idle = 1
 redis.active = 2
 redis.allow_eviction = true
+redis.durability = "fsync"
 redis.store = 22
 redis.source = {"a:1" = "tcp@h:1"}
 stat.bind = ["127.0.0.1:4"]
