@@ -3,6 +3,7 @@ package assemble
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/golang/glog"
 
@@ -58,7 +59,7 @@ func reloading[C validated](name string, asked <-chan struct{}, r reloader[C]) l
 			applied, restart, err := r.again()
 			switch {
 			case err != nil:
-				glog.Errorf("%s: configuration not applied, all stays as it was err=%v", name, err)
+				glog.Errorf("%s: configuration not applied, all stays as it was err=%v", name, oneLine(err))
 			case len(restart) > 0:
 				glog.Warningf("%s: configuration and secrets read again, some of it needs a restart applied=%v restart=%v", name, applied, restart)
 			default:
@@ -67,3 +68,7 @@ func reloading[C validated](name string, asked <-chan struct{}, r reloader[C]) l
 		}
 	}
 }
+
+// oneLine is for the log, where an event is one line: a file may have several
+// things wrong with it.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n ", ";") }

@@ -229,3 +229,19 @@ func TestReloadNamesWhatTookEffect(t *testing.T) {
 		}
 	}
 }
+
+// What is wrong with a file at a reload is one line of the log.
+func TestProblemsInOneLine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "comet.toml")
+	if err := os.WriteFile(path, []byte("migrate.rate = 0\ndrain.keep = \"-1s\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := LoadComet(path)
+	if err == nil {
+		t.Fatal("a file with two problems was loaded")
+	}
+	got := oneLine(err)
+	if want := path + ": 2 problems; migrate.rate = 0: want"; strings.Contains(got, "\n") || !strings.HasPrefix(got, want) || !strings.Contains(got, "; drain.keep = ") {
+		t.Errorf("logged %q, want one line that begins with %q", got, want)
+	}
+}
