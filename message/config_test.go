@@ -65,6 +65,7 @@ store   = 30
 [redis.source]
 "node2:2"     = "tcp@localhost:6379"
 "node:x:100"  = "unix@/run/redis.sock#p@ss#w:rd"
+"behind:1"    = "sentinel@h1:26379,[::1]:26379/my-master#p@ss"
 [token]
 pepper_file = "`+pepper+`"
 [log]
@@ -81,16 +82,19 @@ message.path = "/m"
 	same(t, "keep", cfg.keep(), 30)
 	same(t, "prefix", cfg.Redis.Prefix, "")
 	src := cfg.Redis.Source
-	same(t, "shards", len(src), 2) // the default one is not among them
+	same(t, "shards", len(src), 3) // the default one is not among them
 	same(t, "tcp", src["node2:2"].String(), "tcp@localhost:6379")
 	same(t, "unix", src["node:x:100"].String(), "unix@/run/redis.sock")
 	same(t, "password", string(src["node:x:100"].Password.Bytes()), "p@ss#w:rd")
+	same(t, "sentinel", src["behind:1"].String(), "sentinel@h1:26379,[::1]:26379/my-master")
 	s, err := openShards(cfg, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.close()
-	same(t, "weights", s.weights(), map[string]int{"node2": 2, "node:x": 100})
+	same(t, "weights", s.weights(), map[string]int{"node2": 2, "node:x": 100, "behind": 1})
+	m := s.byName["behind"].store.(*redisStore).master
+	same(t, "sentinels", append(m.sentinels, m.name), []string{"h1:26379", "[::1]:26379", "my-master"})
 
 	for what, text := range map[string]string{"%+v": fmt.Sprintf("%+v %#v", cfg, cfg), "JSON": mustJSON(t, cfg)} {
 		if strings.Contains(text, "p@ss") {
@@ -141,6 +145,16 @@ func TestConfigProblems(t *testing.T) {
 		{"no such port", source("node1:1", "tcp@localhost:66666"), "1..65535"},
 		{"no host", source("node1:1", "tcp@:6379"), "host:port"},
 		{"relative path", source("node1:1", "unix@redis.sock"), "absolute path"},
+		{"sentinel without a name", source("node1:1", "sentinel@h1:26379"), "want the name of the master behind the sentinels"},
+		{"sentinel with an empty name", source("node1:1", "sentinel@h1:26379,h2:26379/"), "want the name of the master behind the sentinels"},
+		{"sentinel with a path for a name", source("node1:1", "sentinel@h1:26379/a/b"), "want the name of the master behind the sentinels"},
+		{"sentinel without a port", source("node1:1", "sentinel@h1:26379,h2/mymaster"), `sentinel "h2": want host:port with a port 1..65535`},
+		{"no sentinel", source("node1:1", "sentinel@/mymaster"), `sentinel "": want host:port`},
+		{"a comma too many", source("node1:1", "sentinel@h1:26379,/mymaster"), `sentinel "": want host:port`},
+		{"a space", source("node1:1", "sentinel@h1:26379, h2:26379/mymaster"), `sentinel " h2:26379"`},
+		{"IPv6 without brackets", source("node1:1", "sentinel@::1:26379/mymaster"), "[::1]:26379"},
+		{"a sentinel twice", source("node1:1", "sentinel@h1:26379,h2:26379,h1:26379/mymaster"), `sentinel "h1:26379" is named twice`},
+		{"a master twice", source("node1:1", "sentinel@h1:1/m#a") + "\n\"node2:1\" = \"sentinel@h1:1/m#b\"", "the same Redis"},
 		{"empty password", source("node1:1", "tcp@localhost:6379#"), "password behind # is empty"},
 		{"number", "[redis.source]\n\"node1:1\" = 6379", "redis.source"},
 		{"a node twice", source("node1:1", "tcp@localhost:6379") + "\n\"node1:2\" = \"tcp@localhost:6380\"", "the same node"},
@@ -162,6 +176,7 @@ func source(key, value string) string { return fmt.Sprintf("[redis.source]\n%q =
 func TestConfigProblemHidesPassword(t *testing.T) {
 	for _, value := range []string{
 		"localhost:6379#hunter2", "tcp@localhost#hunter2", "udp@x:1#hunter2", "unix@x#hunter2", "#hunter2", "tcp@#hunter2",
+		"sentinel@h#hunter2", "sentinel@h:1/#hunter2", "sentinel@h:1/a b#hunter2",
 	} {
 		if _, err := loadText(t, source("node1:1", value)); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", value, err)
@@ -172,6 +187,7 @@ func TestConfigProblemHidesPassword(t *testing.T) {
 func FuzzSource(f *testing.F) {
 	f.Add("tcp@localhost:6379#pw")
 	f.Add("unix@/run/redis.sock")
+	f.Add("sentinel@h1:26379,[::1]:26379/mymaster#pw")
 	f.Add("@#")
 	f.Fuzz(func(t *testing.T, text string) {
 		var s Source

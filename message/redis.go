@@ -48,13 +48,18 @@ type redisOptions struct {
 // What belongs together is done by one script (redis_scripts.go).
 type redisStore struct {
 	redisOptions
-	pool *redis.Pool
-	keep atomic.Int64
+	pool   *redis.Pool
+	master *master // nil: Address is where it is
+	keep   atomic.Int64
 }
 
 // openRedis returns a store that connects when it is first used.
 func openRedis(o redisOptions) *redisStore {
-	s := &redisStore{redisOptions: o, pool: o.newPool()}
+	s := &redisStore{redisOptions: o}
+	if o.Network == sentinelNetwork {
+		s.master = newMaster(o.Address, o.Password)
+	}
+	s.pool = s.newPool()
 	s.keep.Store(int64(o.Newest))
 	return s
 }

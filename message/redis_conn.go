@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+
+	"gopush-cluster/internal/config"
 )
 
 // sock is a connection to Redis whose one deadline is that of the call which
@@ -32,13 +34,14 @@ func (s sock) borrow(ctx context.Context) error {
 type redisConn struct {
 	redis.Conn
 	sock sock
+	addr string // what was dialed
 }
 
-// dial connects to Redis within ctx.
-func (o redisOptions) dial(ctx context.Context) (redis.Conn, error) {
+// connect connects to a Redis, or a sentinel, within ctx.
+func connect(ctx context.Context, network, addr string, password config.Secret) (*redisConn, error) {
 	var s sock
-	c, err := redis.DialContext(ctx, o.Network, o.Address,
-		redis.DialPassword(string(o.Password.Bytes())),
+	c, err := redis.DialContext(ctx, network, addr,
+		redis.DialPassword(string(password.Bytes())),
 		redis.DialContextFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
 			c, err := new(net.Dialer).DialContext(ctx, network, addr)
 			if err != nil {
@@ -50,23 +53,38 @@ func (o redisOptions) dial(ctx context.Context) (redis.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &redisConn{Conn: c, sock: s}, nil
+	return &redisConn{Conn: c, sock: s, addr: addr}, nil
+}
+
+// dial connects to the Redis that keeps the shard.
+func (s *redisStore) dial(ctx context.Context) (redis.Conn, error) {
+	if s.master != nil {
+		return s.master.dial(ctx)
+	}
+	c, err := connect(ctx, s.Network, s.Address, s.Password)
+	if err != nil {
+		return nil, err // not c, which would be no nil redis.Conn
+	}
+	return c, nil
 }
 
 // newPool returns a pool of connections, none of them open.
-func (o redisOptions) newPool() *redis.Pool {
+func (s *redisStore) newPool() *redis.Pool {
 	return &redis.Pool{
-		DialContext: o.dial,
+		DialContext: s.dial,
 		TestOnBorrowContext: func(ctx context.Context, c redis.Conn, _ time.Time) error {
-			s := c.(*redisConn).sock
-			if err := s.borrow(ctx); err != nil { // first: the deadline of the last call may be over
+			rc := c.(*redisConn)
+			if s.master != nil && !s.master.is(rc.addr) {
+				return errNotMaster
+			}
+			if err := rc.sock.borrow(ctx); err != nil { // first: the deadline of the last call may be over
 				return err
 			}
-			return s.alive()
+			return rc.sock.alive()
 		},
-		MaxIdle:     o.Idle,
-		MaxActive:   o.Active,
-		IdleTimeout: o.IdleTimeout,
+		MaxIdle:     s.Idle,
+		MaxActive:   s.Active,
+		IdleTimeout: s.IdleTimeout,
 		Wait:        true, // until the call's ctx ends
 	}
 }
@@ -181,8 +199,16 @@ func unknownScript(replies []any) bool {
 // failed names the shard in err. What is no answer of Redis is errUnavailable.
 func (s *redisStore) failed(err error) error {
 	var refused redis.Error
-	if errors.As(err, &refused) {
-		return fmt.Errorf("message: redis %s: %w", s.Address, err)
+	if errors.As(err, &refused) && !errors.Is(err, errNotMaster) {
+		return fmt.Errorf("message: redis %s: %w", s.where(), err)
 	}
-	return unavailable("redis "+s.Address, err)
+	return unavailable("redis "+s.where(), err)
+}
+
+// where says in errors which Redis it is.
+func (s *redisStore) where() string {
+	if s.master != nil {
+		return s.master.String()
+	}
+	return s.Address
 }

@@ -13,6 +13,9 @@ import (
 // Ping implements store. It comes over a connection of its own, and refuses a
 // Redis that may lose what it has acknowledged.
 func (s *redisStore) Ping(ctx context.Context) error {
+	if s.master != nil {
+		s.master.doubt()
+	}
 	c, err := s.dial(ctx)
 	if err != nil {
 		return s.failed(err)
@@ -28,7 +31,7 @@ func (s *redisStore) Ping(ctx context.Context) error {
 	}
 	if policy := field(info, "maxmemory_policy"); policy != "" && policy != "noeviction" && !s.AllowEviction {
 		return fmt.Errorf("%w: redis %s has maxmemory-policy %s and would drop stored messages when it is full; "+
-			"set it to noeviction, or allow it with redis.allow_eviction = true", errSetup, s.Address, policy)
+			"set it to noeviction, or allow it with redis.allow_eviction = true", errSetup, s.where(), policy)
 	}
 	switch s.Durability {
 	case Fsync:
@@ -57,7 +60,7 @@ func (s *redisStore) checkFsync(c redis.Conn) error {
 		if refused, ok := err.(redis.Error); ok {
 			return fmt.Errorf("%w: redis %s does not let us ask for its settings (%s), so that redis.durability = \"fsync\" cannot be checked; "+
 				"allow CONFIG GET (ACL: +config|get), or see to it yourself and set redis.durability to \"memory\", which checks nothing",
-				errSetup, s.Address, refused)
+				errSetup, s.where(), refused)
 		}
 		if err != nil {
 			return s.failed(err)
@@ -65,7 +68,7 @@ func (s *redisStore) checkFsync(c redis.Conn) error {
 		if has := strings.Join(got[min(1, len(got)):], " "); has != want.value {
 			return fmt.Errorf("%w: redis %s has %s %q and would answer before a message is on its disk; "+
 				"set it to %s (redis.conf, CONFIG SET), or redis.durability to \"memory\"",
-				errSetup, s.Address, want.key, has, want.value)
+				errSetup, s.where(), want.key, has, want.value)
 		}
 	}
 	return nil
@@ -96,7 +99,7 @@ func (s *redisStore) replicated(ctx context.Context, c redis.Conn) error {
 	case err != nil:
 		return s.failed(err)
 	case n < 1:
-		return fmt.Errorf("%w: redis %s, within %v; redis.durability = \"replica\" wants one", errNoReplica, s.Address, wait.Round(time.Millisecond))
+		return fmt.Errorf("%w: redis %s, within %v; redis.durability = \"replica\" wants one", errNoReplica, s.where(), wait.Round(time.Millisecond))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -13,7 +14,8 @@ import (
 )
 
 // Source is where a shard is: "tcp@host:port", "tcp@host:port#password",
-// "unix@/path" or "unix@/path#password".
+// "unix@/path", "unix@/path#password", or "sentinel@host:port,host:port/name",
+// the master of that name, with "#password" behind it if the Redis wants one.
 type Source struct {
 	Network, Address string
 	Password         config.Secret
@@ -32,8 +34,10 @@ func (s *Source) UnmarshalText(text []byte) error {
 	var ok bool
 	s.Network, s.Address, ok = strings.Cut(place, "@")
 	switch {
-	case !ok || s.Network != "tcp" && s.Network != "unix":
-		s.problem = `want "tcp@host:port" or "unix@/path", with "#password" behind it if there is one`
+	case !ok || s.Network != "tcp" && s.Network != "unix" && s.Network != sentinelNetwork:
+		s.problem = `want "tcp@host:port", "unix@/path" or "sentinel@host:port,host:port/name", with "#password" behind it if there is one`
+	case s.Network == sentinelNetwork && sentinelProblem(s.Address) != "":
+		s.problem = sentinelProblem(s.Address)
 	case s.Network == "unix" && !strings.HasPrefix(s.Address, "/"):
 		s.problem = "want an absolute path behind unix@"
 	case s.Network == "tcp" && !validAddr(s.Address):
@@ -44,10 +48,29 @@ func (s *Source) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// sentinelProblem says what is wrong with what follows sentinel@.
+func sentinelProblem(address string) string {
+	addrs, name := splitSentinels(address)
+	if name == "" || strings.Trim(name, "-_.0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+		return `want the name of the master behind the sentinels, as "sentinel monitor" has it: sentinel@host:26379,host:26379/mymaster`
+	}
+	seen := make(map[string]bool)
+	for _, addr := range addrs {
+		switch {
+		case !validAddr(addr):
+			return fmt.Sprintf("sentinel %q: want host:port with a port 1..65535, like host:26379 or [::1]:26379", addr)
+		case seen[addr]:
+			return fmt.Sprintf("sentinel %q is named twice; remove one", addr)
+		}
+		seen[addr] = true
+	}
+	return ""
+}
+
 func validAddr(addr string) bool {
 	host, port, err := net.SplitHostPort(addr)
 	n, perr := strconv.ParseUint(port, 10, 16)
-	return err == nil && host != "" && perr == nil && n > 0
+	return err == nil && host != "" && !strings.Contains(host, " ") && perr == nil && n > 0
 }
 
 // String returns where the shard is, without the password.

@@ -3,6 +3,7 @@ package testenv
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -60,8 +61,10 @@ func (r *RedisServer) Wipe() {
 }
 
 // ping returns nil when the server has loaded its data and takes commands.
-func (r *RedisServer) ping() error {
-	line, err := ask(r.addr, "PING\r\n")
+func (r *RedisServer) ping() error { return pong(r.addr) }
+
+func pong(addr string) error {
+	line, err := ask(addr, "PING\r\n")
 	if err != nil {
 		return err
 	}
@@ -88,6 +91,26 @@ func ask(addr, request string) (string, error) {
 	}
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	return strings.TrimRight(line, "\r\n"), err
+}
+
+// askAll sends request over a new connection and returns all that comes back.
+func askAll(addr, request string) (string, error) {
+	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return "", err
+	}
+	if _, err := conn.Write([]byte(request)); err != nil {
+		return "", err
+	}
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		return "", err
+	}
+	all, err := io.ReadAll(conn)
+	return string(all), err
 }
 
 // wipe ends p if it runs, empties the folder data and starts p.
