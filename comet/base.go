@@ -1,14 +1,20 @@
 package comet
 
 import (
+	"slices"
+
 	"gopush-cluster/internal/mid"
 	"gopush-cluster/internal/peer"
 )
 
 // askBase asks for the last mid of the key once somebody is there to whom it
-// matters. The answer of a save serves as well: it tells the last one before.
+// matters. The answer of a save serves as well: it tells the last one before. So
+// does what is read for a session that resumes.
 func (c *channel) askBase() {
 	if c.based || c.basing || c.saving || len(c.sessions) == 0 {
+		return
+	}
+	if c.canBase() && slices.ContainsFunc(c.sessions, func(s *session) bool { return s.resumes() && (s.behind || s.catching) }) {
 		return
 	}
 	c.basing = true
@@ -23,13 +29,18 @@ func (c *channel) readBase() {
 		wanted: func() bool { return len(c.sessions) > 0 && !c.based },
 		done: func(r peer.ReadResult, err error) {
 			c.basing = false
-			// With a save under way, the last mid may be that very save's, which
-			// nobody has been handed yet. Its answer tells what was before it.
-			if err == nil && !c.saving {
+			if err == nil && c.canBase() {
 				c.base(r.Last)
 			}
 		},
 	})
+}
+
+// canBase reports whether the last mid in the store is the base of this channel.
+// With a save under way, it may be that very save's, which nobody has been handed
+// yet; its answer tells what was before it. Former owners are asked first.
+func (c *channel) canBase() bool {
+	return !c.based && !c.saving && (c.asked || len(c.env.moves.Former(c.key)) == 0)
 }
 
 // base learns the last mid that the store holds.
@@ -46,9 +57,21 @@ func (c *channel) base(last int64) {
 	c.given = max(c.given, now-baseAge)
 	c.raise(last)
 	for _, s := range c.sessions {
-		s.upto = c.known
-		s.late = s.greeted.Load()
-		close(s.based)
+		greeted := s.greeted.Load()
+		close(s.based) // which lets its client fetch, if nothing has yet
+		if s.resumes() {
+			// What it has read may be from before all of this was stored.
+			s.owed = last
+			s.behind = s.behind || !s.catching && s.upto < last
+		} else {
+			s.upto = c.known
+			// The fetch may be over, and not have seen all that is stored up to
+			// the base: then it is given what was stored since shortly before it
+			// joined, and its client drops what it has.
+			if s.behind = greeted; greeted {
+				s.upto = min(s.upto, mid.Of(s.joinedAt)-baseAge)
+			}
+		}
 		c.settle(s)
 	}
 }

@@ -25,10 +25,10 @@
 //
 // upto: handed to this session. known: handed to all sessions that joined
 // before. target: known to be stored; what lies between known and target waits or
-// is being fetched. sent: the largest mid that this session was sent, and given:
-// that anybody was, messages included that are not stored. (A session that joins
-// again behind known, because its base came late, has upto below; one that reads
-// ahead has it above, and skips what the others are still handed.)
+// is being fetched. sent: the largest mid that this session's client has seen, and
+// given: that anybody has, messages included that are not stored. (A session that
+// catches up has upto below known; one that read ahead has it above, and skips
+// what the others are still handed. See catchup.go.)
 //
 // Where to read on. A push: service.go, push.go, queue.go, save.go and lanes.go
 // on its way to the store, hand.go, session.go and outbox.go on its way to the

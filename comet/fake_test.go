@@ -21,6 +21,7 @@ import (
 	"gopush-cluster/internal/mid"
 	"gopush-cluster/internal/peer"
 	"gopush-cluster/internal/registry"
+	"gopush-cluster/internal/wire"
 )
 
 func TestMain(m *testing.M) {
@@ -29,7 +30,8 @@ func TestMain(m *testing.M) {
 
 // fakeMessages is a message daemon in memory that keeps the store's rules.
 type fakeMessages struct {
-	now func() time.Time
+	now  func() time.Time
+	most int // messages kept for a key; 0: all
 
 	mu     sync.Mutex
 	keys   map[string]*fakeKey
@@ -40,9 +42,10 @@ type fakeMessages struct {
 }
 
 type fakeKey struct {
-	last   int64
-	stored []peer.Stored
-	nonces map[string]int64
+	last    int64
+	trimmed int64
+	stored  []peer.Stored
+	nonces  map[string]int64
 }
 
 func newFakeMessages() *fakeMessages {
@@ -110,6 +113,10 @@ func (f *fakeMessages) save(it peer.SaveItem, body json.RawMessage) peer.SaveRes
 	k.last = r.Mid
 	k.nonces[it.Nonce] = r.Mid
 	k.stored = append(k.stored, peer.Stored{Msg: body, Mid: r.Mid, ExpireAt: it.ExpireAt})
+	if n := len(k.stored) - f.most; f.most > 0 && n > 0 {
+		k.trimmed = k.stored[n-1].Mid
+		k.stored = k.stored[n:]
+	}
 	return r
 }
 
@@ -128,7 +135,7 @@ func (f *fakeMessages) Read(ctx context.Context, args peer.ReadArgs) (peer.ReadR
 	f.mu.Lock()
 	for _, it := range args.Items {
 		k := f.key(it.Key)
-		r := peer.ReadResult{Last: k.last}
+		r := peer.ReadResult{Last: k.last, Trimmed: k.trimmed}
 		for _, m := range k.stored {
 			if m.Mid > it.After && len(r.Msgs) < it.Limit {
 				r.Msgs = append(r.Msgs, m)
@@ -312,6 +319,13 @@ func (s *fakeSocket) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
+// text is what was written so far.
+func (s *fakeSocket) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.written.String()
+}
+
 func (s *fakeSocket) isClosed() bool {
 	select {
 	case <-s.readEnd:
@@ -321,10 +335,11 @@ func (s *fakeSocket) isClosed() bool {
 	}
 }
 
-// got is one message as a TCP client reads it.
+// got is one message as a TCP client reads it, or word of a gap.
 type got struct {
 	Msg json.RawMessage `json:"msg"`
 	Mid int64           `json:"mid"`
+	Gap *wire.Gap       `json:"gap"`
 }
 
 // messages parses what was written so far; a frame cut off at the end is left
@@ -364,16 +379,22 @@ func (s *fakeSocket) messages(t *testing.T) []got {
 func bodies(all []got) []string {
 	var out []string
 	for _, g := range all {
+		if g.Gap != nil {
+			out = append(out, "gap")
+			continue
+		}
 		out = append(out, string(g.Msg))
 	}
 	return out
 }
 
 func rising(all []got) bool {
-	for i := 1; i < len(all); i++ {
-		if all[i].Mid <= all[i-1].Mid {
+	last := int64(0)
+	for _, g := range all {
+		if g.Gap == nil && g.Mid <= last {
 			return false
 		}
+		last = max(last, g.Mid)
 	}
 	return true
 }

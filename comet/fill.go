@@ -29,7 +29,7 @@ func (c *channel) fill(upto int64) {
 				c.giveUpFill(err)
 				return
 			}
-			c.filled(r.Msgs, upto)
+			c.filled(r, upto)
 		},
 	})
 }
@@ -37,9 +37,16 @@ func (c *channel) fill(upto int64) {
 // fillTime is how long the sessions wait for what lies between. Then they end.
 const fillTime = 2 * time.Second
 
-// filled hands out a page of what was stored in between.
-func (c *channel) filled(msgs []peer.Stored, upto int64) {
+// filled hands out a page of what was stored in between. Where some of it was
+// pushed out already the sessions go on all the same: there is nothing to wait
+// for.
+func (c *channel) filled(r peer.ReadResult, upto int64) {
 	clock := mid.Of(c.env.now())
+	msgs := r.Msgs
+	if r.Trimmed > c.known {
+		g := &gap{trimmed: r.Trimmed, oldest: oldest(msgs, clock)}
+		c.handOne(&delivery{gap: g, mid: max(g.trimmed, g.oldest)})
+	}
 	for _, m := range msgs {
 		if m.Mid > upto {
 			break
@@ -53,7 +60,7 @@ func (c *channel) filled(msgs []peer.Stored, upto int64) {
 	}
 }
 
-// giveUpFill ends the sessions, which come back and ask for what they miss:
+// giveUpFill ends the sessions, which come back for what they miss:
 // sending anything later would hide it from them.
 func (c *channel) giveUpFill(err error) {
 	glog.Warningf("comet: messages in between could not be fetched, sessions end key=%q sessions=%d err=%q", c.key, len(c.sessions), err)
@@ -62,33 +69,4 @@ func (c *channel) giveUpFill(err error) {
 	}
 	c.waiting = nil
 	c.known = c.target
-}
-
-// catchUp reads for one held session what is stored above the last one that it
-// was handed.
-func (c *channel) catchUp(s *session) {
-	s.catching, s.missed = true, false
-	c.read(&reading{
-		item:   peer.ReadItem{Key: c.key, After: s.upto, Limit: page},
-		wanted: func() bool { return !s.ended() }, // it stays held, and answers heartbeats
-		done:   func(r peer.ReadResult, _ error) { c.caughtUp(s, r) },
-	})
-}
-
-// caughtUp hands a held session a page of what it has missed.
-func (c *channel) caughtUp(s *session, r peer.ReadResult) {
-	s.catching = false
-	clock := mid.Of(c.env.now())
-	for _, m := range r.Msgs {
-		if !mid.Foreign(m.Mid, clock) {
-			s.deliver(&delivery{payload: &payload{msg: m.Msg}, mid: m.Mid, stored: true})
-		}
-	}
-	if n := len(r.Msgs); n == page && !mid.Foreign(r.Msgs[n-1].Mid, clock) {
-		s.missed = true // there is more
-	} else {
-		s.upto = max(s.upto, r.Last)
-	}
-	c.raise(r.Last)
-	c.settle(s)
 }

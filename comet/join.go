@@ -6,8 +6,8 @@ import (
 	"gopush-cluster/internal/mid"
 )
 
-// joining brings a new session, which is held: live messages wait until release.
-// Its hold lasts until the session leaves.
+// joining brings a new session, which is held: live messages wait until it is
+// released. Its hold lasts until the session leaves.
 type joining struct {
 	*session
 	joined chan<- bool // false: the key has as many sessions as it may; buffered
@@ -20,7 +20,11 @@ func (e joining) handle(c *channel) {
 		return
 	}
 	e.held = true
-	e.upto = c.known
+	if e.resumes() {
+		c.resume(e.session)
+	} else {
+		e.upto = c.known
+	}
 	c.sessions = append(c.sessions, e.session)
 	c.present.Store(int32(len(c.sessions)))
 	if c.based {
@@ -28,6 +32,22 @@ func (e joining) handle(c *channel) {
 	}
 	e.joined <- true
 }
+
+// resume notes where the client of a new session was. What it has seen may be a
+// mid of a message that was not stored, above all that the store knows; what it
+// is sent from now on lies above that. A mid that no daemon can have made raises
+// nothing.
+func (c *channel) resume(s *session) {
+	s.behind, s.after = true, s.sub.Mid
+	if s.after <= mid.Of(c.env.now())+resumeAhead {
+		s.sent = s.after
+		c.given = max(c.given, s.after)
+	}
+}
+
+// resumeAhead is how far the clock of the daemon that made a client's mid may be
+// ahead of ours.
+const resumeAhead = 10 * mid.Second
 
 // left brings the end of a session.
 type left struct{ *session }
@@ -48,45 +68,4 @@ func (end ending) handle(c *channel) {
 	for _, s := range c.sessions {
 		end(s)
 	}
-}
-
-// released ends the hold of a client that fetches by itself.
-type released struct{ *session }
-
-func (e released) handle(c *channel) {
-	c.leaving++
-	e.due = true
-	c.settle(e.session)
-}
-
-// settle lets a held session go live once its time has come and the base is
-// known.
-//
-// A base that was learned only after the client could make its fetch may lie
-// above messages that this fetch did not see yet. Then the session is given all
-// that was stored since shortly before it joined; its client drops what it has.
-func (c *channel) settle(s *session) {
-	switch {
-	case !s.held || s.catching || !s.due || !c.based:
-	case s.late:
-		s.late = false
-		s.upto = min(s.upto, mid.Of(s.joinedAt)-baseAge)
-		c.catchUp(s)
-	case s.missed:
-		c.catchUp(s)
-	default:
-		c.goLive(s)
-	}
-}
-
-// goLive hands a session what was held for it.
-func (c *channel) goLive(s *session) {
-	s.held = false
-	now := c.env.now()
-	for _, d := range s.waiting {
-		if !d.expired(now) {
-			s.deliver(d)
-		}
-	}
-	s.waiting = nil
 }

@@ -31,6 +31,7 @@ type outbox struct {
 	closed  bool        // guarded by mu
 	why     reason      // guarded by mu: of the end, the first one counts
 	over    bool        // guarded by mu: why is set
+	idle    func()      // guarded by mu: called when nothing waits any more; nil: nobody asked
 }
 
 // stallTime is how long a write may make no progress.
@@ -43,14 +44,61 @@ func (o *outbox) send(frame []byte) {
 		o.mu.Unlock()
 		return
 	}
-	lim := o.limits()
-	if n := len(o.queue); n > 0 && (n >= lim.queue || o.bytes+len(frame) > lim.bytes || o.stats.queued.Load() > lim.total) {
+	if !o.fits(len(frame), 1) {
 		o.mu.Unlock()
 		o.end(endQueueFull)
 		return
 	}
 	o.push(frame)
 	o.flush()
+}
+
+// fits reports whether a frame of n bytes may wait in one part of the outbox.
+// However long it is, it may if nothing else does; and so may the answer to a
+// heartbeat behind one that is longer than all of the outbox. o.mu is held.
+func (o *outbox) fits(n, part int) bool {
+	lim := o.limits()
+	switch {
+	case len(o.queue) == 0:
+		return true
+	case len(o.queue) >= lim.queue/part:
+		return false
+	case n <= len(acceptedWS):
+		return true
+	}
+	return o.bytes+n <= lim.bytes/part && o.stats.queued.Load() <= lim.total
+}
+
+// room reports whether a frame of n bytes that has time should be sent now: half
+// of the outbox is for what has none, as the answers to heartbeats.
+func (o *outbox) room(n int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.fits(n, 2)
+}
+
+// whenIdle reports whether nothing waits. If something does, f is called once,
+// from any goroutine, when it has left or the session is over.
+func (o *outbox) whenIdle(f func()) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.queue) == 0 || o.closed {
+		return true
+	}
+	o.idle = f
+	return false
+}
+
+// unlock releases o.mu and calls whoever waits for the outbox to be empty.
+func (o *outbox) unlock() {
+	var f func()
+	if len(o.queue) == 0 || o.closed {
+		f, o.idle = o.idle, nil
+	}
+	o.mu.Unlock()
+	if f != nil {
+		f()
+	}
 }
 
 // push adds to the queue. o.mu is held.
@@ -102,14 +150,14 @@ func (o *outbox) flush() {
 		}
 	}
 	o.closeIfDone()
-	o.mu.Unlock()
+	o.unlock()
 }
 
 // drain writes with blocking writes until the queue is empty. It owns the socket
 // meanwhile. Everything that waits leaves in one write.
 func (o *outbox) drain() {
 	o.mu.Lock()
-	defer o.mu.Unlock()
+	defer o.unlock()
 	for !o.closed && len(o.queue) > 0 {
 		frames := slices.Clone(o.queue)
 		o.mu.Unlock()
@@ -178,7 +226,7 @@ func (o *outbox) end(why reason) {
 		o.bytes, o.queue = 0, nil
 		o.conn.Close()
 	}
-	o.mu.Unlock()
+	o.unlock()
 }
 
 // ended reports whether nothing more is sent.

@@ -26,10 +26,11 @@ func (p *payload) body(old bool) wire.Body {
 	return p.bodyNew
 }
 
-// delivery is one message on its way to the sessions of one channel. Its
-// channel's turns own it.
+// delivery is one message on its way to the sessions of one channel, or word
+// that some are gone. Its channel's turns own it.
 type delivery struct {
 	*payload
+	gap     *gap // nil: it is a message
 	mid     int64
 	prev    int64 // every stored message up to this one goes out before it
 	stored  bool

@@ -80,7 +80,19 @@ func (r *rig) join(key string, sock *fakeSocket) (*session, *fakeSocket) {
 	if sock == nil {
 		sock = newFakeSocket()
 	}
-	sess, err := r.subscribe(sock, wire.Sub{Key: key, Heartbeat: 30 * time.Second, Version: "1.0", Mid: -1, Pmid: -1}, overTCP)
+	return r.connect(key, wire.NoMid, sock), sock
+}
+
+// resume connects a client to key that has seen mid.
+func (r *rig) resume(key string, mid int64) (*session, *fakeSocket) {
+	r.t.Helper()
+	sock := newFakeSocket()
+	return r.connect(key, mid, sock), sock
+}
+
+func (r *rig) connect(key string, mid int64, sock socket) *session {
+	r.t.Helper()
+	sess, err := r.subscribe(sock, wire.Sub{Key: key, Heartbeat: 30 * time.Second, Version: "1.0", Mid: mid, Pmid: wire.NoMid}, overTCP)
 	if err != nil {
 		r.t.Fatalf("join %s: %v", key, err)
 	}
@@ -89,7 +101,7 @@ func (r *rig) join(key string, sock *fakeSocket) (*session, *fakeSocket) {
 		sess.end(endClient)
 		r.leave(sess)
 	})
-	return sess, sock
+	return sess
 }
 
 // live connects a client and waits until its hold is over.

@@ -16,21 +16,29 @@ type session struct {
 	via      transport
 	joinedAt time.Time
 	channel  *channel      // which the session holds
-	release  *time.Timer   // ends the hold of live messages
+	release  *time.Timer   // ends the hold of live messages; nil: the client resumes
 	based    chan struct{} // closed by a turn when the channel knows its base
 	greeted  atomic.Bool   // the client may have been told +h, and may fetch
 
 	// The channel's turn owns what follows.
 
 	held     bool        // live messages wait
-	due      bool        // the time for which they wait is over
-	late     bool        // the base was learned when the client might have fetched already
-	missed   bool        // some of what should wait did not fit: read it from the store
-	catching bool        // that read is under way
+	due      bool        // it may catch up and go live
+	behind   bool        // it has to catch up
+	missed   bool        // also because some of what should wait did not fit
+	catching bool        // a read for it is under way
+	idling   bool        // it waits for its outbox to be empty
 	waiting  []*delivery // while held
+	weight   int         // of waiting: bytes
+	after    int64       // what it catches up with lies above it: the client's mid, or one it was told of
+	owed     int64       // it has to catch up to here at least
 	upto     int64       // every stored message up to it was handed to the session, or is none of its business
-	sent     int64       // the largest mid it was sent
+	sent     int64       // the largest mid that its client has seen, of any message
 }
+
+// resumes reports whether the client said which mid it has seen, and leaves the
+// rest to us.
+func (s *session) resumes() bool { return s.sub.Mid != wire.NoMid }
 
 // take hands a live message to the session.
 func (s *session) take(d *delivery) {
@@ -40,32 +48,51 @@ func (s *session) take(d *delivery) {
 	case s.missed:
 		// The read from the store that is to come includes it, if it is stored.
 		s.countDropped(d)
-	case len(s.waiting) >= s.limits().queue:
+	case s.overfull(d):
 		s.missed = true
 		for _, w := range append(s.waiting, d) {
 			s.countDropped(w)
 		}
-		s.waiting = nil
+		s.waiting, s.weight = nil, 0
 	default:
 		s.waiting = append(s.waiting, d)
+		s.weight += s.weigh(d)
 	}
 }
 
+// overfull reports whether d is too much to wait with the others. No more may
+// than fits into an empty outbox.
+func (s *session) overfull(d *delivery) bool {
+	lim := s.limits()
+	return len(s.waiting) >= lim.queue || len(s.waiting) > 0 && s.weight+s.weigh(d) > lim.bytes
+}
+
+// weigh returns how many bytes d is to this session.
+func (s *session) weigh(d *delivery) int {
+	if d.gap != nil {
+		return 0
+	}
+	return len(d.frame(s.sub.Old(), s.via))
+}
+
 func (s *session) countDropped(d *delivery) {
-	if !d.stored {
+	if !d.stored && d.gap == nil {
 		s.stats.dropped.Add(1)
 	}
 }
 
 // deliver sends d unless the session has it. One that turns up below another
 // that was sent would be dropped by the client. If it is stored the session
-// ends, so that the client comes back and fetches.
+// ends, so that the client comes back and fetches, or knows that it has a gap.
 func (s *session) deliver(d *delivery) {
 	switch {
+	case d.gap != nil:
+		s.tell(d.gap)
+		return
 	case d.stored && d.mid <= s.upto:
 		return
 	case d.stored && d.mid <= s.sent:
-		s.end(endOvertaken)
+		s.overtaken()
 		return
 	case d.mid <= s.sent:
 		s.countDropped(d)
@@ -76,6 +103,15 @@ func (s *session) deliver(d *delivery) {
 	s.sent = d.mid
 	s.stats.delivered.Add(1)
 	s.send(d.frame(s.sub.Old(), s.via))
+}
+
+// overtaken ends the session.
+func (s *session) overtaken() {
+	if s.resumes() {
+		s.finish(endOvertaken, s.gapFrame(wire.Gap{From: s.upto}))
+		return
+	}
+	s.end(endOvertaken)
 }
 
 // accepted is the first answer, and the answer to each heartbeat.

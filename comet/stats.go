@@ -34,6 +34,8 @@ type counters struct {
 	sessions  [transports]atomic.Int64 // sessions now
 	refused   [refusals]atomic.Int64
 	ended     [reasons]atomic.Int64
+	resumed   atomic.Int64 // sessions whose client gave a mid
+	gaps      atomic.Int64 // times one of these was told of a gap
 	beats     atomic.Int64
 	pushes    atomic.Int64 // keys pushed to, with or without an expiry
 	saved     atomic.Int64 // of those, stored
@@ -74,6 +76,8 @@ type Stat struct {
 	Accepts   map[string]int64 `json:"accepts"`
 	Refused   map[string]int64 `json:"refused"`
 	Ended     map[string]int64 `json:"ended"`
+	Resumed   int64            `json:"resumed"`
+	Gaps      int64            `json:"gaps"`
 	Beats     int64            `json:"heartbeats"`
 	Pushes    int64            `json:"pushes"`
 	Saved     int64            `json:"saved"`
@@ -88,7 +92,7 @@ func (c *counters) stat() Stat {
 	s := Stat{
 		TCP: c.sessions[overTCP].Load(), WS: c.sessions[overWebSocket].Load(),
 		Accepts: make(map[string]int64), Refused: make(map[string]int64), Ended: make(map[string]int64),
-		Beats: c.beats.Load(), Pushes: c.pushes.Load(), Saved: c.saved.Load(), Failed: c.failed.Load(),
+		Resumed: c.resumed.Load(), Gaps: c.gaps.Load(), Beats: c.beats.Load(), Pushes: c.pushes.Load(), Saved: c.saved.Load(), Failed: c.failed.Load(),
 		Delivered: c.delivered.Load(), Dropped: c.dropped.Load(), Fills: c.fills.Load(), Queued: c.queued.Load(),
 	}
 	for i := range c.accepts {

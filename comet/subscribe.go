@@ -79,11 +79,18 @@ func (s *Server) subscribe(conn socket, sub wire.Sub, via transport) (*session, 
 		return nil, err
 	}
 	s.greeting.remove(conn) // drain finds it in its channel now, and says goodbye
-	sess.awaitBase()
+	if !sess.resumes() {
+		sess.awaitBase()
+	}
 	s.stats.sessions[sess.via].Add(1)
 	sess.accepted()
 	c.hold()
-	sess.release = time.AfterFunc(s.limits().hold, func() { c.post(released{sess}) })
+	if sess.resumes() {
+		s.stats.resumed.Add(1)
+		c.post(released{sess})
+	} else {
+		sess.release = time.AfterFunc(s.limits().hold, func() { c.post(released{sess}) })
+	}
 	if glog.V(1) {
 		glog.Infof("comet: session begins key=%q transport=%s version=%q", sub.Key, via, sub.Version)
 	}
@@ -93,7 +100,7 @@ func (s *Server) subscribe(conn socket, sub wire.Sub, via transport) (*session, 
 // baseWait is how long the first answer waits for the channel's base. A client
 // fetches after it, so that what was stored up to the base is in the fetch, and
 // what comes later is handed out. Where the store takes longer the client need
-// not wait: see settle.
+// not wait: see base.
 const baseWait = 200 * time.Millisecond
 
 func (s *session) awaitBase() {
@@ -108,7 +115,7 @@ func (s *session) awaitBase() {
 
 // leave takes a session whose socket is closed off its channel.
 func (s *Server) leave(sess *session) {
-	if sess.release.Stop() {
+	if sess.release != nil && sess.release.Stop() {
 		sess.channel.release(1) // the timer's own hold; the session has another
 	}
 	sess.channel.post(left{sess})

@@ -2,7 +2,7 @@
 // or tries one: subscribe like a client, push like a back-end, look inside.
 //
 //	gopush standalone            comet, web and message in one process
-//	gopush sub KEY               ─▶ web (where, what was missed) ─▶ comet
+//	gopush sub KEY               ─▶ web (where) ─▶ comet
 //	gopush push KEY MESSAGE      ─▶ web, admin port
 //	gopush token add KEY TOKEN   ─▶ web, admin port
 //	gopush nodes                 ─▶ web, admin port

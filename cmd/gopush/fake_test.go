@@ -95,8 +95,9 @@ type fakeComet struct {
 	reply string // to the command
 	wg    sync.WaitGroup
 
-	mu    sync.Mutex
-	turns [][]string // the messages of each connection; after them it is cut
+	mu      sync.Mutex
+	turns   [][]string // the messages of each connection; after them it is cut
+	resumed []string   // the mid that each connection gave
 }
 
 // newFakeComet returns a comet that serves one connection after the other. The
@@ -135,11 +136,16 @@ func (c *fakeComet) serve() {
 func (c *fakeComet) talk(conn net.Conn, messages []string, open bool) {
 	defer conn.Close()
 	r := bufio.NewReader(conn)
-	for range 11 { // *5 and five arguments
-		if _, err := r.ReadString('\n'); err != nil {
+	var line string
+	for range 13 { // *6 and six arguments, each with its length
+		var err error
+		if line, err = r.ReadString('\n'); err != nil {
 			return
 		}
 	}
+	c.mu.Lock()
+	c.resumed = append(c.resumed, strings.TrimSpace(line))
+	c.mu.Unlock()
 	io.WriteString(conn, c.reply)
 	for _, m := range messages {
 		if strings.HasPrefix(m, "-") { // no message, a reply
@@ -151,6 +157,15 @@ func (c *fakeComet) talk(conn net.Conn, messages []string, open bool) {
 	if open {
 		io.Copy(io.Discard, r) // until the client goes
 	}
+}
+
+// last returns the mid after which the newest connection resumes, and has the
+// next one sent these messages.
+func (c *fakeComet) last(next ...string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.turns = [][]string{next}
+	return c.resumed[len(c.resumed)-1]
 }
 
 // at returns the answer of /1/server/get that names the comet.

@@ -18,8 +18,9 @@ func newSub(a *app) *cobra.Command {
 		Use:   "sub KEY",
 		Short: "Subscribe to a key and print what arrives",
 		Long: `sub connects like a client app: it asks web which comet has KEY, subscribes
-there, fetches what was missed, and prints one message a line. When the
-connection is lost it comes back and fetches what came meanwhile.
+there after the last message it has seen, and prints one message a line: first
+what was missed, then what comes. When the connection is lost it comes back.
+Where messages are not kept any more, it says so.
 
 It remembers the last message it has printed for each cluster and key, so that
 running it again shows exactly what came since. The first time it shows all that
@@ -80,7 +81,7 @@ func (s *sub) run(ctx context.Context, key string) error {
 	defer w.patience.Stop()
 	o := client.Options{
 		Web: []string{s.app.web}, Key: key, Token: s.token, Mid: after,
-		Transport: client.TCP, OnState: w.changed,
+		Transport: client.TCP, OnState: w.changed, OnGap: w.missing,
 	}
 	if s.webSocket {
 		o.Transport = client.WebSocket
@@ -126,10 +127,6 @@ func (s *sub) verdict(ctx context.Context, key string, err error) error {
 	case errors.Is(err, client.ErrNoChannel):
 		return &failure{fmt.Errorf("%s may not connect: it has no live token, or too many connections", key),
 			"Add a token: gopush token add " + key + " TOKEN"}
-	case errors.Is(err, client.ErrParam) && s.token == "":
-		return &failure{err, "Where auth is on, the key's token is needed: --token TOKEN"}
-	case errors.Is(err, client.ErrParam):
-		return &failure{err, "The token is none of " + key + "'s, or is over. Add it: gopush token add " + key + " TOKEN"}
 	}
 	return err
 }
@@ -148,8 +145,6 @@ type watcher struct {
 // changed is called by the client, one call at a time.
 func (w *watcher) changed(st client.State) {
 	switch {
-	case st.Connected && st.Err != nil:
-		w.say("what was missed cannot be fetched yet: %v", st.Err)
 	case st.Connected:
 		w.patience.Stop()
 		w.connected = true
@@ -165,6 +160,15 @@ func (w *watcher) changed(st client.State) {
 	default: // somebody answers, but no web or comet
 		w.give(&failure{st.Err, swapped})
 	}
+}
+
+// missing is called by the client where messages are lost to it.
+func (w *watcher) missing(g client.Gap) {
+	if g.Oldest == 0 {
+		w.say("messages after %d are not kept any more: newer ones pushed them out", g.From)
+		return
+	}
+	w.say("messages between %d and %d are not kept any more: newer ones pushed them out", g.From, g.Oldest)
 }
 
 // giveUp ends a wait for the first connection.

@@ -32,7 +32,7 @@ func TestSubscribe(t *testing.T) {
 	each(t, func(t *testing.T, transport Transport) {
 		f := &fake{t: t}
 		f.serve = func(_ int, p *peer) {
-			want := wire.Sub{Key: "k1", Heartbeat: time.Minute, Token: "secret", Version: "1.0", Mid: wire.NoMid, Pmid: wire.NoMid}
+			want := wire.Sub{Key: "k1", Heartbeat: time.Minute, Token: "secret", Version: "1.0", Mid: 79, Pmid: wire.NoMid}
 			if p.sub != want {
 				t.Errorf("sub = %+v, want %+v", p.sub, want)
 			}
@@ -48,7 +48,7 @@ func TestSubscribe(t *testing.T) {
 			t.Errorf("msg = %s", f.got[0].Msg)
 		}
 		proto := map[Transport]string{TCP: "2", WebSocket: "1"}[transport]
-		wantAsked := []string{"/1/server/get?k=k1&p=" + proto, "/1/msg/get?k=k1&m=79&t=secret"}
+		wantAsked := []string{"/1/server/get?k=k1&p=" + proto}
 		if !slices.Equal(f.asked, wantAsked) {
 			t.Errorf("asked %q, want %q", f.asked, wantAsked)
 		}
@@ -59,27 +59,57 @@ func TestSubscribe(t *testing.T) {
 	})
 }
 
-// TestMissedFirst lets live messages overtake the fetch: one of them is not
-// stored and lies between two that are, one comes both ways.
-func TestMissedFirst(t *testing.T) {
+// TestResume comes back with the largest mid it has seen, whether that one is
+// stored or not; public ones do not count.
+func TestResume(t *testing.T) {
 	each(t, func(t *testing.T, transport Transport) {
 		f := &fake{t: t}
-		f.store(80, 160, 240)
-		f.web = func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path == "/1/msg/get" {
-				time.Sleep(5 * time.Second)
+		f.store(80, 160)
+		f.serve = func(n int, p *peer) {
+			p.accept()
+			switch n {
+			case 0:
+				p.send(message(240, 0), message(1000, 1))
+				time.Sleep(time.Second)
+				f.store(320)
+			default:
+				p.stay()
 			}
-			f.webOK(w, r)
 		}
+		err := f.subscribe(t.Context(), transport, 5)
+		f.check(err, errEnough, 80, 160, 240, -1000, 320)
+		if want := []int64{0, 240}; !slices.Equal(f.resumed, want) {
+			t.Errorf("resumed after %v, want %v", f.resumed, want)
+		}
+	})
+}
+
+// TestGap is told where messages are gone, in its turn.
+func TestGap(t *testing.T) {
+	each(t, func(t *testing.T, transport Transport) {
+		f := &fake{t: t}
 		f.serve = func(_ int, p *peer) {
 			p.accept()
-			p.send(message(120, 0), message(240, 0), message(100, 1), message(320, 0))
-			time.Sleep(10 * time.Second)
+			p.gap(wire.Gap{From: 79, Oldest: 240})
+			p.send(message(240, 0))
+			p.gap(wire.Gap{From: 240})
 			p.send(message(400, 0))
 			p.stay()
 		}
-		err := f.subscribe(t.Context(), transport, 7)
-		f.check(err, errEnough, 80, -100, 120, 160, 240, 320, 400)
+		err := f.subscribe(t.Context(), transport, 2, func(o *Options) {
+			o.Mid = 79
+			gap := o.OnGap
+			o.OnGap = func(g Gap) {
+				if got := f.mids(); (g.From == 240) != slices.Equal(got, []int64{240}) {
+					t.Errorf("%+v is told after %v", g, got)
+				}
+				gap(g)
+			}
+		})
+		f.check(err, errEnough, 240, 400)
+		if want := []Gap{{79, 240}, {240, 0}}; !slices.Equal(f.gaps, want) {
+			t.Errorf("gaps %v, want %v", f.gaps, want)
+		}
 	})
 }
 
@@ -88,7 +118,6 @@ func TestRepeatsAreDropped(t *testing.T) {
 		f := &fake{t: t}
 		f.serve = func(_ int, p *peer) {
 			p.accept()
-			time.Sleep(time.Second) // the fetch is over
 			p.send(message(160, 0), message(160, 0), message(80, 0), message(80, 1), message(80, 1), message(240, 0), message(160, 1))
 			p.stay()
 		}
@@ -98,7 +127,7 @@ func TestRepeatsAreDropped(t *testing.T) {
 }
 
 // TestCut ends the connection at every kind of place, and wants the client back:
-// it asks for what it missed after the last message that arrived whole.
+// it resumes after the last message that arrived whole.
 func TestCut(t *testing.T) {
 	tests := []struct {
 		name string
@@ -126,7 +155,6 @@ func TestCut(t *testing.T) {
 						f.store(160)
 					default:
 						p.accept()
-						time.Sleep(time.Second) // the fetch found nothing
 						p.send(message(80, 0))
 						f.store(160)
 						tt.cut(p)
@@ -137,8 +165,8 @@ func TestCut(t *testing.T) {
 				if tt.cut == nil {
 					seen = 0
 				}
-				if got, want := f.asked[len(f.asked)-1], fmt.Sprintf("/1/msg/get?k=k1&m=%d", seen); got != want {
-					t.Errorf("after the cut it asked %q, want %q", got, want)
+				if got := f.resumed[len(f.resumed)-1]; got != seen {
+					t.Errorf("after the cut it resumed after %d, want %d", got, seen)
 				}
 				if transport == TCP && tt.name == "between messages" && !f.saw(ErrClosed) {
 					t.Errorf("states %v, want one with ErrClosed", f.states)
@@ -204,21 +232,12 @@ func TestRefused(t *testing.T) {
 			})
 		})
 	}
-	for _, path := range []string{"/1/server/get", "/1/msg/get"} {
-		t.Run(path, func(t *testing.T) {
-			each(t, func(t *testing.T, transport Transport) {
-				f := &fake{t: t, serve: func(_ int, p *peer) { p.accept(); p.stay() }}
-				f.web = func(w http.ResponseWriter, r *http.Request) {
-					if r.URL.Path == path {
-						io.WriteString(w, `{"ret":65534}`)
-						return
-					}
-					f.webOK(w, r)
-				}
-				f.check(f.subscribe(t.Context(), transport, 0), ErrParam)
-			})
+	t.Run("web", func(t *testing.T) {
+		each(t, func(t *testing.T, transport Transport) {
+			f := &fake{t: t, web: func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"ret":65534}`) }}
+			f.check(f.subscribe(t.Context(), transport, 0), ErrParam)
 		})
-	}
+	})
 }
 
 // TestHeartbeat counts them, and then lets the server fall silent.
@@ -289,48 +308,11 @@ func TestDeliveryFailsAfterCut(t *testing.T) {
 		f := &fake{t: t, slow: time.Minute}
 		f.serve = func(_ int, p *peer) {
 			p.accept()
-			time.Sleep(time.Second) // the fetch is over: nothing is held
 			p.send(message(80, 0))
 		}
 		f.check(f.subscribe(t.Context(), transport, 1), errEnough, 80)
 		if f.conns != 1 {
 			t.Errorf("%d connections, want 1", f.conns)
-		}
-	})
-}
-
-// TestFetchFails lets the webs fail for a while: what is live waits meanwhile,
-// and the connection stays.
-func TestFetchFails(t *testing.T) {
-	each(t, func(t *testing.T, transport Transport) {
-		f := &fake{t: t}
-		f.store(80)
-		fails := 0
-		f.web = func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path == "/1/msg/get" && fails < 6 {
-				answers := []string{`{"ret":65535}`, `<html>`, `{}`, `{"ret":0,"data":[]}`, "", `{"ret":1}`}
-				if answers[fails] == "" {
-					w.WriteHeader(http.StatusInternalServerError)
-				}
-				io.WriteString(w, answers[fails])
-				fails++
-				return
-			}
-			f.webOK(w, r)
-		}
-		f.serve = func(_ int, p *peer) {
-			p.accept()
-			p.send(message(160, 0))
-			p.stay()
-		}
-		f.check(f.subscribe(t.Context(), transport, 2), errEnough, 80, 160)
-		if f.conns != 1 || len(f.states) != 7 {
-			t.Errorf("%d connections, states %v, want 1 and a state for each failure", f.conns, f.states)
-		}
-		for _, s := range f.states[1:] {
-			if !s.Connected || s.Err == nil {
-				t.Errorf("state %+v, want a connected one with an error", s)
-			}
 		}
 	})
 }
@@ -378,7 +360,7 @@ func TestNextWeb(t *testing.T) {
 		}
 		err := f.subscribe(t.Context(), transport, 1, func(o *Options) { o.Web = []string{"http://web1/", "http://web2/"} })
 		f.check(err, errEnough, 80)
-		if want := []string{"web1", "web2", "web2"}; !slices.Equal(hosts, want) {
+		if want := []string{"web1", "web2"}; !slices.Equal(hosts, want) {
 			t.Errorf("asked %q, want %q", hosts, want)
 		}
 	})
@@ -387,9 +369,9 @@ func TestNextWeb(t *testing.T) {
 // TestNoURLInErrors looks for the token where errors are shown.
 func TestNoURLInErrors(t *testing.T) {
 	each(t, func(t *testing.T, transport Transport) {
-		f := &fake{t: t, serve: func(_ int, p *peer) { p.accept(); p.stay() }}
+		f := &fake{t: t, serve: func(int, *peer) {}} // cut before +h
 		f.web = func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path == "/1/msg/get" {
+			if len(f.asked)%2 == 0 {
 				w.WriteHeader(http.StatusBadGateway)
 				return
 			}
@@ -403,7 +385,7 @@ func TestNoURLInErrors(t *testing.T) {
 			}
 		}
 		if len(f.states) < 2 {
-			t.Errorf("states %v, want failed fetches", f.states)
+			t.Errorf("states %v, want failures of web and comet", f.states)
 		}
 	})
 }
@@ -446,17 +428,8 @@ func TestEnd(t *testing.T) {
 	for phase, change := range map[string]func(*fake){
 		"asking":      func(f *fake) { f.web = hang },
 		"subscribing": func(f *fake) { f.serve = func(_ int, p *peer) { p.stay() } },
-		"fetching": func(f *fake) {
-			f.web = func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path == "/1/msg/get" {
-					hang(w, r)
-					return
-				}
-				f.webOK(w, r)
-			}
-		},
-		"connected": func(*fake) {},
-		"pausing":   func(f *fake) { f.dial = func() error { return errors.New("refused") } },
+		"connected":   func(*fake) {},
+		"pausing":     func(f *fake) { f.dial = func() error { return errors.New("refused") } },
 	} {
 		t.Run(phase, func(t *testing.T) {
 			each(t, func(t *testing.T, transport Transport) {

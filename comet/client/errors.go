@@ -31,8 +31,6 @@ var (
 	ErrSilent = errors.New("client: the comet does not answer heartbeats")
 	// ErrProtocol means that the server said what no server says.
 	ErrProtocol = errors.New("client: the server breaks the protocol")
-	// ErrHeld means that more live messages came than can wait for a fetch.
-	ErrHeld = errors.New("client: too many messages wait for the missed ones")
 )
 
 // final marks an error that ends the subscription.

@@ -10,7 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -38,7 +38,9 @@ type fake struct {
 
 	mu      sync.Mutex
 	stored  []Message
+	gaps    []Gap
 	conns   int
+	resumed []int64  // the mid that each connection gave
 	dialled []string // addresses
 	asked   []string // path and query of each request
 	states  []State
@@ -47,6 +49,7 @@ type fake struct {
 
 // peer is the comet's end of a connection.
 type peer struct {
+	f    *fake
 	t    *testing.T
 	sub  wire.Sub
 	conn net.Conn
@@ -70,6 +73,11 @@ func (f *fake) subscribe(ctx context.Context, transport Transport, n int, change
 	o := Options{
 		Web: []string{"http://web"}, Key: "k1", Transport: transport,
 		HTTPClient: &http.Client{Transport: f},
+		OnGap: func(g Gap) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.gaps = append(f.gaps, g)
+		},
 		Dial: func(ctx context.Context, _, addr string) (net.Conn, error) {
 			return f.connect(ctx, addr, transport)
 		},
@@ -110,7 +118,7 @@ func (f *fake) connect(ctx context.Context, addr string, transport Transport) (n
 	}
 	ours, theirs := net.Pipe()
 	go func() {
-		p := &peer{t: f.t, conn: theirs}
+		p := &peer{f: f, t: f.t, conn: theirs}
 		if transport == TCP {
 			defer theirs.Close()
 			if p.command() {
@@ -126,7 +134,15 @@ func (f *fake) connect(ctx context.Context, addr string, transport Transport) (n
 		})}
 		_ = srv.Serve(&once{conn: theirs}) // ends with io.EOF once the connection is taken
 	}()
-	return ours, nil
+	return pipeEnd{ours}, nil
+}
+
+// pipeEnd takes a deadline after the other end was closed, as a socket does.
+type pipeEnd struct{ net.Conn }
+
+func (e pipeEnd) SetReadDeadline(t time.Time) error {
+	_ = e.Conn.SetReadDeadline(t) // the Read tells
+	return nil
 }
 
 // RoundTrip is the webs.
@@ -151,35 +167,10 @@ func (f *fake) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // webOK answers as web does.
 func (f *fake) webOK(w http.ResponseWriter, r *http.Request) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	q := r.URL.Query()
-	switch r.URL.Path {
-	case "/1/server/get":
-		fmt.Fprintf(w, `{"data":{"server":"comet-%s:1"},"ret":0}`, q.Get("p"))
-	case "/1/msg/get":
-		after, err := strconv.ParseInt(q.Get("m"), 10, 64)
-		if err != nil {
-			f.t.Errorf("msg/get with m=%q", q.Get("m"))
-		}
-		var msgs []Message
-		for _, m := range f.stored {
-			if m.Mid > after {
-				msgs = append(msgs, m)
-			}
-		}
-		if msgs == nil {
-			io.WriteString(w, `{"ret":0}`)
-			return
-		}
-		b, err := json.Marshal(map[string]any{"ret": 0, "data": map[string]any{"msgs": msgs}})
-		if err != nil {
-			f.t.Error(err)
-		}
-		w.Write(b)
-	default:
+	if r.URL.Path != "/1/server/get" {
 		f.t.Errorf("%s was asked for", r.URL.Path)
 	}
+	fmt.Fprintf(w, `{"data":{"server":"comet-%s:1"},"ret":0}`, r.URL.Query().Get("p"))
 }
 
 func (f *fake) store(mids ...int64) {
@@ -255,8 +246,28 @@ func (p *peer) upgrade(w http.ResponseWriter, r *http.Request) bool {
 	return err == nil
 }
 
-// accept says +h.
-func (p *peer) accept() { p.reply(wire.Accepted) }
+// accept says +h, and sends what is stored after the client's mid.
+func (p *peer) accept() {
+	p.f.mu.Lock()
+	p.f.resumed = append(p.f.resumed, p.sub.Mid)
+	stored := slices.Clone(p.f.stored)
+	p.f.mu.Unlock()
+	p.reply(wire.Accepted)
+	for _, m := range stored {
+		if m.Mid > p.sub.Mid {
+			p.send(m)
+		}
+	}
+}
+
+// gap tells the client that messages are gone.
+func (p *peer) gap(g wire.Gap) {
+	if p.ws != nil {
+		p.raw(g.AppendWS(nil))
+		return
+	}
+	p.raw(g.AppendTCP(nil))
+}
 
 func (p *peer) reply(r wire.Reply) {
 	if p.ws != nil {

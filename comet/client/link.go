@@ -61,7 +61,7 @@ func (c *client) subscribe(ctx context.Context, nc net.Conn, addr string) (link,
 	if c.Transport == WebSocket {
 		open = openWebSocket
 	}
-	l, err := open(ctx, nc, addr, c.Options)
+	l, err := open(ctx, nc, addr, c.Options, c.mid)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,13 @@ type Message struct {
 	Gid int             `json:"gid"` // 0 private, otherwise public
 }
 
+// Gap says that stored messages are gone which this client did not get: newer
+// ones pushed them out while it was away, or read too slowly.
+type Gap struct {
+	From   int64 `json:"from"`   // some of those above it are missing
+	Oldest int64 `json:"oldest"` // the first that can still come; 0: none is left
+}
+
 // Transport is how a client is connected to its comet.
 type Transport int
 
@@ -41,16 +48,14 @@ func (t Transport) String() string {
 type State struct {
 	Connected bool
 	Server    string // host:port of the comet, when connected
-	// Err says why the connection was lost or not made. When connected, it says
-	// why what was missed cannot be fetched yet; live messages wait meanwhile.
-	Err error
+	Err       error  // why the connection was lost or not made
 }
 
 // Options say what to subscribe to. Web and Key are required.
 type Options struct {
 	Web       []string      // base URLs of webs, like http://localhost:8090; when one fails the next is asked
 	Key       string        // 1..255 bytes
-	Token     string        // where comet or web asks for one
+	Token     string        // where the comet asks for one
 	Heartbeat time.Duration // whole seconds, at least 30 s; 0: 30 s. Longer saves radio, and notices a dead line later
 	Transport Transport
 	Mid       int64 // the largest private mid seen so far; 0: everything that is kept
@@ -58,6 +63,9 @@ type Options struct {
 	// OnState is told when the connection is made or lost; nil: nobody is. It is
 	// not called from two goroutines at once, and what it does delays the rest.
 	OnState func(State)
+	// OnGap is told of messages that are lost to this client; nil: nobody is. It
+	// is called like deliver, in its turn.
+	OnGap func(Gap)
 	// HTTPClient asks the webs; nil: one without proxy and cookies.
 	HTTPClient *http.Client
 	// Dial connects to the comet; nil: a net.Dialer.
@@ -71,6 +79,9 @@ func (o Options) check() (Options, error) {
 	}
 	if o.OnState == nil {
 		o.OnState = func(State) {}
+	}
+	if o.OnGap == nil {
+		o.OnGap = func(Gap) {}
 	}
 	if o.Dial == nil {
 		o.Dial = new(net.Dialer).DialContext

@@ -44,6 +44,8 @@ func TestBrokenServer(t *testing.T) {
 		{TCP, "a length that is too short", []byte("$2\r\n{} \r\n"), ErrProtocol},
 		{TCP, "a body that is no JSON", body("{"), ErrProtocol},
 		{TCP, "a body without msg", body(`{"mid":1,"gid":0}`), ErrProtocol},
+		{TCP, "a message and a gap", body(`{"msg":1,"gap":{"from":1},"mid":1,"gid":0}`), ErrProtocol},
+		{TCP, "a gap that is none", body(`{"gap":3,"gid":0}`), ErrProtocol},
 		{TCP, "a body with a mid that is none", body(`{"msg":1,"mid":"x","gid":0}`), ErrProtocol},
 		{TCP, "an empty body", body(""), ErrProtocol},
 		{WebSocket, "an unknown reply", text("+x\r\n"), ErrProtocol},
@@ -146,40 +148,6 @@ func TestLargeMessages(t *testing.T) {
 	})
 }
 
-// TestHeldIsBounded sends more than can wait for a fetch that does not end.
-func TestHeldIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := &fake{t: t}
-		f.web = func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path == "/1/msg/get" && f.conns == 1 {
-				<-r.Context().Done()
-				return
-			}
-			f.webOK(w, r)
-		}
-		sent := 0
-		f.serve = func(n int, p *peer) {
-			p.accept()
-			if n > 0 {
-				p.send(message(80, 0))
-				p.stay()
-				return
-			}
-			m := Message{Msg: json.RawMessage(`"` + strings.Repeat("m", 4<<20) + `"`)}
-			for ; sent < 100; sent++ {
-				m.Mid += 80
-				if _, err := p.conn.Write(p.frame(m)); err != nil {
-					return
-				}
-			}
-		}
-		f.check(f.subscribe(t.Context(), TCP, 1), errEnough, 80)
-		if !f.saw(ErrHeld) || sent > 10 {
-			t.Errorf("%d MiB were taken, states %v, want ErrHeld after 32 MiB", 4*sent, f.states)
-		}
-	})
-}
-
 // TestPing answers the server's pings, and says goodbye.
 func TestPing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -204,7 +172,7 @@ func TestPing(t *testing.T) {
 }
 
 // TestRealSockets goes over loopback, with the client's own dialer and HTTP
-// client: a cut, a fetch, and live messages.
+// client: a cut, what was stored meanwhile, and live messages.
 func TestRealSockets(t *testing.T) {
 	for _, transport := range []Transport{TCP, WebSocket} {
 		t.Run(transport.String(), func(t *testing.T) {
@@ -239,7 +207,7 @@ func TestRealSockets(t *testing.T) {
 					if err != nil {
 						return
 					}
-					p := &peer{t: t, conn: conn}
+					p := &peer{f: f, t: t, conn: conn}
 					if transport == TCP {
 						if p.command() {
 							f.serve(n, p)

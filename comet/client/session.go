@@ -1,22 +1,15 @@
 package client
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"gopush-cluster/internal/backoff"
 	"gopush-cluster/internal/wire"
 )
-
-// maxHeld bounds the live messages that wait for a fetch, in bytes.
-const maxHeld = 32 << 20
 
 // session is the life of one connection. It returns why it ended, after its
 // last goroutine has.
@@ -33,12 +26,10 @@ func (c *client) session(ctx context.Context) error {
 	c.OnState(State{Connected: true, Server: server})
 
 	g, ctx := errgroup.WithContext(ctx)
-	live := make(chan Message)
-	missed := make(chan []Message, 1)
+	live := make(chan event)
 	g.Go(func() error { return receive(ctx, l, live) })
 	g.Go(func() error { return beat(ctx, l, c.Heartbeat) })
-	g.Go(func() error { return c.fetch(ctx, server, c.mid, missed) })
-	g.Go(func() error { return c.deliverAll(ctx, live, missed) })
+	g.Go(func() error { return c.handAll(ctx, live) })
 	g.Go(func() error {
 		<-ctx.Done()
 		l.close() // ends receive
@@ -52,8 +43,14 @@ func (c *client) session(ctx context.Context) error {
 	return fmt.Errorf("%s: %w", server, err)
 }
 
+// event is what a comet sends: a message, or word that some are gone.
+type event struct {
+	Message
+	Gap *Gap
+}
+
 // receive reads what the comet sends until the connection ends.
-func receive(ctx context.Context, l link, live chan<- Message) error {
+func receive(ctx context.Context, l link, live chan<- event) error {
 	for {
 		reply, body, err := l.next()
 		if err != nil {
@@ -65,12 +62,12 @@ func receive(ctx context.Context, l link, live chan<- Message) error {
 			}
 			continue
 		}
-		var m Message
-		if err := json.Unmarshal(body, &m); err != nil || m.Msg == nil {
+		var e event
+		if err := json.Unmarshal(body, &e); err != nil || (e.Msg == nil) == (e.Gap == nil) {
 			return fmt.Errorf("%w: a message of %d bytes that is none", ErrProtocol, len(body))
 		}
 		select {
-		case live <- m:
+		case live <- e:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -93,55 +90,19 @@ func beat(ctx context.Context, l link, every time.Duration) error {
 	}
 }
 
-// fetch asks for what was missed after mid until it is told.
-func (c *client) fetch(ctx context.Context, server string, mid int64, missed chan<- []Message) error {
-	pause := backoff.Backoff{Min: minPause, Max: maxPause}
+// handAll hands over what comes.
+func (c *client) handAll(ctx context.Context, live <-chan event) error {
 	for {
-		msgs, err := c.web.missed(ctx, c.Key, c.Token, mid)
-		if err == nil {
-			missed <- msgs
-			return nil
-		}
-		if errors.As(err, new(*final)) || ctx.Err() != nil {
-			return err
-		}
-		c.OnState(State{Connected: true, Server: server, Err: err})
-		if err := pause.Wait(ctx); err != nil {
-			return err
-		}
-	}
-}
-
-// deliverAll hands over what was missed, then what comes.
-func (c *client) deliverAll(ctx context.Context, live <-chan Message, missed <-chan []Message) error {
-	var held []Message
-	size := 0
-	for fetched := false; ; {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case m := <-live:
-			if fetched {
-				if err := c.handOver(m); err != nil {
-					return err
-				}
+		case e := <-live:
+			if e.Gap != nil {
+				c.OnGap(*e.Gap)
 				continue
 			}
-			held = append(held, m)
-			if size += len(m.Msg) + 64; size > maxHeld {
-				return ErrHeld
-			}
-		case msgs := <-missed:
-			fetched = true
-			// By mid, and not the missed ones first: a live message that is not
-			// stored may lie between two that are.
-			msgs = append(msgs, held...)
-			held = nil
-			slices.SortStableFunc(msgs, func(a, b Message) int { return cmp.Compare(a.Mid, b.Mid) })
-			for _, m := range msgs {
-				if err := c.handOver(m); err != nil {
-					return err
-				}
+			if err := c.handOver(e.Message); err != nil {
+				return err
 			}
 		}
 	}

@@ -20,10 +20,11 @@ type tcpLink struct {
 	r    *bufio.Reader
 }
 
-// openTCP sends the command.
-func openTCP(_ context.Context, nc net.Conn, _ string, o Options) (link, error) {
+// openTCP sends the command, to resume after mid.
+func openTCP(_ context.Context, nc net.Conn, _ string, o Options, mid int64) (link, error) {
 	seconds := strconv.FormatInt(int64(o.Heartbeat/time.Second), 10)
-	if _, err := nc.Write(wire.AppendCommand(nil, "sub", o.Key, seconds, o.Token, version)); err != nil {
+	after := strconv.FormatInt(mid, 10)
+	if _, err := nc.Write(wire.AppendCommand(nil, "sub", o.Key, seconds, o.Token, version, after)); err != nil {
 		return nil, err
 	}
 	return &tcpLink{conn: nc, r: bufio.NewReader(nc)}, nil

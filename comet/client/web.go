@@ -9,15 +9,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 )
 
 const (
 	askTimeout = 30 * time.Second
-	maxAnswer  = 64 << 10     // of anything but messages
-	maxMissed  = 20 * maxBody // 20 is how many messages of a key are kept
+	maxAnswer  = 64 << 10 // bytes
 )
 
 // Codes of web (docs/protocol.md, "Codes").
@@ -55,7 +53,7 @@ func (w *web) locate(ctx context.Context, key string, t Transport) (string, erro
 		proto = "1"
 	}
 	var data struct{ Server string }
-	if err := w.get(ctx, "/1/server/get", url.Values{"k": {key}, "p": {proto}}, maxAnswer, &data); err != nil {
+	if err := w.get(ctx, "/1/server/get", url.Values{"k": {key}, "p": {proto}}, &data); err != nil {
 		return "", err
 	}
 	if _, _, err := net.SplitHostPort(data.Server); err != nil {
@@ -64,25 +62,12 @@ func (w *web) locate(ctx context.Context, key string, t Transport) (string, erro
 	return data.Server, nil
 }
 
-// missed returns the private messages of key after mid, by rising mid.
-func (w *web) missed(ctx context.Context, key, token string, mid int64) ([]Message, error) {
-	q := url.Values{"k": {key}, "m": {strconv.FormatInt(mid, 10)}}
-	if token != "" {
-		q.Set("t", token)
-	}
-	var data struct{ Msgs []Message }
-	if err := w.get(ctx, "/1/msg/get", q, maxMissed, &data); err != nil {
-		return nil, err
-	}
-	return data.Msgs, nil
-}
-
 // get asks one web after the other, until one answers or says that it is our
 // fault.
-func (w *web) get(ctx context.Context, path string, q url.Values, limit int64, data any) error {
+func (w *web) get(ctx context.Context, path string, q url.Values, data any) error {
 	var errs []error
 	for range w.bases {
-		err := w.ask(ctx, w.bases[w.good]+path, q, limit, data)
+		err := w.ask(ctx, w.bases[w.good]+path, q, data)
 		if err == nil {
 			return nil
 		}
@@ -97,7 +82,7 @@ func (w *web) get(ctx context.Context, path string, q url.Values, limit int64, d
 }
 
 // ask makes one request and decodes the data of its answer.
-func (w *web) ask(ctx context.Context, address string, q url.Values, limit int64, data any) error {
+func (w *web) ask(ctx context.Context, address string, q url.Values, data any) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"?"+q.Encode(), nil)
@@ -112,12 +97,12 @@ func (w *web) ask(ctx context.Context, address string, q url.Values, limit int64
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s answers HTTP status %d", req.URL.Host, resp.StatusCode)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
 		return fmt.Errorf("%s: %w", req.URL.Host, err)
 	}
-	if int64(len(body)) > limit {
-		return fmt.Errorf("%w: %s answers more than %d bytes", ErrProtocol, req.URL.Host, limit)
+	if len(body) > maxAnswer {
+		return fmt.Errorf("%w: %s answers more than %d bytes", ErrProtocol, req.URL.Host, maxAnswer)
 	}
 	var answer struct {
 		Ret  *int

@@ -19,12 +19,13 @@ const goodbye = time.Second
 // wsLink is docs/protocol.md, "Comet over WebSocket".
 type wsLink struct{ conn *websocket.Conn }
 
-// openWebSocket asks for the upgrade.
-func openWebSocket(ctx context.Context, nc net.Conn, addr string, o Options) (link, error) {
+// openWebSocket asks for the upgrade, to resume after mid.
+func openWebSocket(ctx context.Context, nc net.Conn, addr string, o Options, mid int64) (link, error) {
 	q := url.Values{
 		"key":       {o.Key},
 		"heartbeat": {strconv.FormatInt(int64(o.Heartbeat/time.Second), 10)},
 		"ver":       {version},
+		"mid":       {strconv.FormatInt(mid, 10)},
 	}
 	if o.Token != "" {
 		q.Set("token", o.Token)

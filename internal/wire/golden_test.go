@@ -21,6 +21,7 @@ const (
 	line  = "Message"
 	ws    = "Comet over WebSocket"
 	body  = "Message body"
+	gap   = "Resume"
 
 	mid0 = 13999084541846408 // the contract's own example, as an old daemon made it
 )
@@ -44,6 +45,7 @@ func TestGolden(t *testing.T) {
 	goldens = append(goldens, queryGoldens()...)
 	goldens = append(goldens, replyGoldens()...)
 	goldens = append(goldens, bodyGoldens()...)
+	goldens = append(goldens, gapGoldens()...)
 	goldens = append(goldens, frameGoldens()...)
 
 	doc, err := os.ReadFile("../../docs/protocol.md")
@@ -188,6 +190,19 @@ func bodyGoldens() []golden {
 			func(in string) string { return quote(string(NewBody([]byte(in), 0, false).AppendWS(nil, mid0))) }},
 		{"ws-message-126", ws, "a message is a text frame: 126 bytes and more", `"` + strings.Repeat("m", 100) + `"`,
 			func(in string) string { return quote(string(NewBody([]byte(in), 0, false).AppendWS(nil, mid0))) }},
+	}
+}
+
+// gapGoldens are the forms of the notice that messages are missing.
+func gapGoldens() []golden {
+	row := func(name, says string, g Gap, render func(Gap) []byte) golden {
+		return golden{name, gap, says, fmt.Sprintf("from %d, oldest %d", g.From, g.Oldest), func(string) string { return quote(string(render(g))) }}
+	}
+	tcp := func(g Gap) []byte { return g.AppendTCP(nil) }
+	return []golden{
+		row("tcp-gap", "a gap, in the form of a message", Gap{mid0, mid0 + 72}, tcp),
+		row("tcp-gap-all", "a gap with nothing behind it", Gap{From: mid0}, tcp),
+		row("ws-gap", "a gap, as a text frame", Gap{mid0, mid0 + 72}, func(g Gap) []byte { return g.AppendWS(nil) }),
 	}
 }
 
