@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -12,28 +13,33 @@ import (
 	"gopush-cluster/internal/testenv"
 )
 
-// sessionTimeout is that of all our clusters (see prepare).
-const sessionTimeout = 4 * time.Second
-
 // reapCluster is a cluster in which webs reach each comet, and comets reach
 // ZooKeeper, through a proxy; webs reach ZooKeeper directly.
 type reapCluster struct {
 	*cluster
-	rpc  []*testenv.TCPProxy // in front of each comet
-	zoo  *testenv.TCPProxy   // between the comets and ZooKeeper
-	conn *zk.Conn
+	rpc     []*testenv.TCPProxy // in front of each comet
+	zoo     *testenv.TCPProxy   // between the comets and ZooKeeper
+	conn    *zk.Conn
+	session time.Duration // zookeeper.timeout
 }
 
-func startReapCluster(t *testing.T) *reapCluster {
+// startReapCluster starts a cluster that is quick to give a comet up, or, with
+// defaults, one that leaves zookeeper.timeout and reap.* to the daemons.
+func startReapCluster(t *testing.T, defaults bool) *reapCluster {
 	t.Helper()
-	c := &reapCluster{cluster: prepare(t, options{
-		nodes: []string{"node1", "node2", "node3"},
-		webs:  2,
-		web: settings{
-			"reap.grace": "2s", "reap.window": "6s", "reap.failures": 4, "reap.interval": "1s",
-		},
+	o := options{
+		nodes:   []string{"node1", "node2", "node3"},
+		webs:    2,
+		web:     settings{"reap.grace": "2s", "reap.window": "6s", "reap.failures": 4, "reap.interval": "1s"},
 		message: settings{"storage.store": maxStore},
-	})}
+	}
+	c := &reapCluster{session: 4 * time.Second} // see prepare
+	if defaults {
+		c.session = 10 * time.Second
+		ours := settings{"zookeeper.timeout": nil}
+		o.comet, o.web, o.message = ours, ours, o.message.with(ours)
+	}
+	c.cluster = prepare(t, o)
 	c.zoo = testenv.Proxy(t, c.zk.Addr())
 	for _, d := range c.comets {
 		p := testenv.Proxy(t, d.rpc)
@@ -113,23 +119,10 @@ func (c *reapCluster) registered(want int, nodes ...string) error {
 // steps build on each other.
 func TestReap(t *testing.T) {
 	t.Parallel()
-	c := startReapCluster(t)
+	c := startReapCluster(t, false)
 	all := []string{"node1", "node2", "node3"}
-	for _, step := range []struct {
-		name string
-		run  func(t *testing.T, c *reapCluster)
-	}{
-		{"frozen for 3 s: nothing", func(t *testing.T, c *reapCluster) {
-			before := c.mustBorn()
-			cl := c.subscribe(c.keyOf(c.comets[0], "frozen"), "", "1.0")
-			c.comets[0].Pause()
-			time.Sleep(3 * time.Second) // the freeze is the point
-			c.comets[0].Resume()
-			cl.beat()
-			testenv.Eventually(t, patience, c.agree)
-			cl.beat()
-			c.same(before)
-		}},
+	c.steps([]reapStep{
+		{"frozen for 3 s: nothing", testReapBriefly},
 		{"webs cut off from the comets: nothing", func(t *testing.T, c *reapCluster) {
 			before := c.mustBorn()
 			cl := c.subscribe(c.keyOf(c.comets[1], "cut"), "", "1.0")
@@ -170,9 +163,38 @@ func TestReap(t *testing.T) {
 			testenv.Eventually(t, 30*time.Second, c.agree)
 		}},
 		{"killed: its keys live elsewhere, with all that was pushed", testReapKilled},
-		{"frozen for long: out, and on waking in its place again", testReapFrozen},
-	} {
-		ok := t.Run(step.name, func(t *testing.T) {
+		{"frozen for long: out, and on waking in its place again", func(t *testing.T, c *reapCluster) {
+			testReapFrozen(t, c, 0)
+		}},
+	})
+}
+
+// TestReapByDefault is TestReap with the settings that the daemons have by
+// themselves, and with a comet that is frozen for a minute. E2E_LONG=1 asks for it.
+func TestReapByDefault(t *testing.T) {
+	if os.Getenv("E2E_LONG") != "1" {
+		t.Skip("E2E_LONG is not 1: this test takes two minutes")
+	}
+	t.Parallel()
+	startReapCluster(t, true).steps([]reapStep{
+		{"frozen for 3 s: nothing", testReapBriefly},
+		{"killed: its keys live elsewhere, with all that was pushed", testReapKilled},
+		{"frozen for 60 s: out, and on waking in its place again", func(t *testing.T, c *reapCluster) {
+			testReapFrozen(t, c, time.Minute)
+		}},
+	})
+}
+
+// reapStep is a part of a test; each builds on those before it.
+type reapStep struct {
+	name string
+	run  func(t *testing.T, c *reapCluster)
+}
+
+// steps runs them in turn until one fails.
+func (c *reapCluster) steps(steps []reapStep) {
+	for _, step := range steps {
+		ok := c.t.(*testing.T).Run(step.name, func(t *testing.T) {
 			sub := *c
 			sub.cluster = c.with(t)
 			step.run(t, &sub)
@@ -181,6 +203,18 @@ func TestReap(t *testing.T) {
 			return
 		}
 	}
+}
+
+func testReapBriefly(t *testing.T, c *reapCluster) {
+	before := c.mustBorn()
+	cl := c.subscribe(c.keyOf(c.comets[0], "frozen"), "", "1.0")
+	c.comets[0].Pause()
+	time.Sleep(3 * time.Second) // the freeze is the point
+	c.comets[0].Resume()
+	cl.beat()
+	testenv.Eventually(t, patience, c.agree)
+	cl.beat()
+	c.same(before)
 }
 
 func testReapKilled(t *testing.T, c *reapCluster) {
@@ -204,10 +238,10 @@ func testReapKilled(t *testing.T, c *reapCluster) {
 	})
 	// Our promise, and what a busy machine may add to it.
 	took := time.Since(killed)
-	if took > sessionTimeout+10*time.Second+5*time.Second {
+	if took > c.session+10*time.Second+busyTime {
 		t.Errorf("out of the ring after %v, want session timeout + 10 s", took)
 	}
-	t.Logf("out of the ring %v after SIGKILL, session timeout %v", took.Round(100*time.Millisecond), sessionTimeout)
+	t.Logf("out of the ring %v after SIGKILL, session timeout %v", took.Round(100*time.Millisecond), c.session)
 	if len(book.acked[key]) == 0 {
 		t.Error("not one push was acknowledged while the comet was dead")
 	}
@@ -249,12 +283,18 @@ func testReapKilled(t *testing.T, c *reapCluster) {
 	testenv.Eventually(t, 30*time.Second, c.agree)
 }
 
-func testReapFrozen(t *testing.T, c *reapCluster) {
+// testReapFrozen freezes a comet until it is out of the ring, and for at least
+// this long.
+func testReapFrozen(t *testing.T, c *reapCluster, least time.Duration) {
 	before := c.mustBorn()
 	key := c.keyOf(c.comets[2], "frozen")
-	cl := c.subscribe(key, "", "1.0")
+	cl := dialTCP(t, c.comets[2].tcp)
+	cl.send(command("sub", key, "10000", "", "1.0")) // not a heartbeat shall end it
+	cl.want("+h\r\n")
 	c.comets[2].Pause()
+	frozen := time.Now()
 	testenv.Eventually(t, 40*time.Second, func() error { return c.gone("node3", before["node3"]) })
+	t.Logf("out of the ring %v after it froze", time.Since(frozen).Round(100*time.Millisecond))
 	testenv.Eventually(t, patience, func() error {
 		addr, err := serverOf(c.webs[0], key)
 		if err == nil && addr == c.comets[2].tcp {
@@ -276,10 +316,12 @@ func testReapFrozen(t *testing.T, c *reapCluster) {
 	}
 	delete(before, "node3")
 	c.same(before)
+	time.Sleep(least - time.Since(frozen)) // the freeze is the point
 	c.comets[2].Resume()
+	woken := time.Now()
 	testenv.Eventually(t, 30*time.Second, func() error { return c.registered(1, "node3") })
+	t.Logf("registered again %v after it woke up", time.Since(woken).Round(100*time.Millisecond))
 	testenv.Eventually(t, 30*time.Second, c.agree)
-	cl.close()
 	again := c.subscribe(key, "", "1.0")
 	if kept := c.mustFetch(key, 0); len(kept) != 1 || kept[0].msg != `"while frozen"` {
 		t.Errorf("kept are %v", kept)
@@ -287,5 +329,19 @@ func testReapFrozen(t *testing.T, c *reapCluster) {
 	c.mustPush(key, `"awake"`)
 	if m := again.message(); m.msg != `"awake"` {
 		t.Errorf("live %v", m)
+	}
+	// Who sat on the frozen comet was sent away, or misses nothing there.
+	for _, want := range []string{`"while frozen"`, `"awake"`} {
+		body, err := cl.read(patience)
+		if err != nil {
+			t.Logf("its client was sent away: %v", err)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("its client did not hear %s", want)
+			}
+			break
+		}
+		if m, err := parseMessage(body); err != nil || m.msg != want {
+			t.Errorf("its client heard %s, want %s", body, want)
+		}
 	}
 }
