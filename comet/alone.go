@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/golang/glog"
-	"golang.org/x/time/rate"
 
 	"gopush-cluster/internal/peer"
 	"gopush-cluster/internal/rpcnet"
@@ -61,9 +60,8 @@ func (s *Server) followPeers(ctx context.Context) error {
 		case alone:
 			glog.Warningf("comet: nobody is there, neither ZooKeeper nor another daemon; sending clients away sessions=%d", s.stats.open())
 			s.alone.Store(true)
-			r := rate.Limit(s.cfg.Load().Migrate.Rate)
 			sending.Go(func() {
-				s.sendAway(ctx, rate.NewLimiter(r, burst(r)), endAlone, func(*channel) bool { return s.alone.Load() })
+				s.sendAway(ctx, endAlone, func(*channel) bool { return s.alone.Load() })
 			})
 		default:
 			glog.Infof("comet: somebody is there again; taking clients")

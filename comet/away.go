@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/golang/glog"
-	"golang.org/x/time/rate"
 
 	"gopush-cluster/internal/backoff"
 	"gopush-cluster/internal/peer"
@@ -20,9 +19,8 @@ func (s *Server) followRing(ctx context.Context) error {
 		changed := s.deps.Ring.Changed()
 		epoch := s.deps.Moves.Epoch()
 		if !s.draining.Load() {
-			r := rate.Limit(s.cfg.Load().Migrate.Rate)
 			begun := time.Now()
-			if n := s.sendAway(ctx, rate.NewLimiter(r, burst(r)), endNotOwner, func(c *channel) bool { return s.owns(c.key) != nil }); n > 0 {
+			if n := s.sendAway(ctx, endNotOwner, func(c *channel) bool { return s.owns(c.key) != nil }); n > 0 {
 				glog.Infof("comet: sent the clients of keys that moved elsewhere keys=%d after=%s", n, time.Since(begun).Round(time.Millisecond))
 			}
 			// With another ring by now, what was found clean says nothing about this one.
@@ -38,13 +36,13 @@ func (s *Server) followRing(ctx context.Context) error {
 	}
 }
 
-// sendAway ends the sessions of the channels that which names, at the pace of
-// lim, and tells those who understand it to ask web again. It returns how many
+// sendAway ends the sessions of the channels that which names, at the comet's
+// pace, and tells those who understand it to ask web again. It returns how many
 // channels that were.
-func (s *Server) sendAway(ctx context.Context, lim *rate.Limiter, why reason, which func(*channel) bool) (sent int) {
+func (s *Server) sendAway(ctx context.Context, why reason, which func(*channel) bool) (sent int) {
 	s.env.table.each(func(c *channel) bool {
 		if which(c) {
-			if lim.Wait(ctx) != nil {
+			if s.pace.lim.Wait(ctx) != nil {
 				return false
 			}
 			c.hold()
@@ -55,9 +53,6 @@ func (s *Server) sendAway(ctx context.Context, lim *rate.Limiter, why reason, wh
 	})
 	return sent
 }
-
-// burst keeps a pace even: no more at once than a twentieth of a second's worth.
-func burst(r rate.Limit) int { return max(1, int(r/20)) }
 
 // awaitMoved waits until nobody is connected to a key of somebody else's, and
 // returns false if ctx ends or the ring changes first.

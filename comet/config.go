@@ -96,7 +96,8 @@ type Legacy struct {
 	Hold config.Duration `toml:"hold"`
 }
 
-// Migrate paces what a change of the ring sends away.
+// Migrate paces what a change of the ring sends away, and what comes back after a
+// restart in place.
 type Migrate struct {
 	Rate int `toml:"rate"` // sessions a second, 1..1000000
 }

@@ -26,14 +26,14 @@ func (s *Server) drain(ctx context.Context, leave context.CancelFunc, web *http.
 		err = fmt.Errorf("comet: close websocket port: %w", err)
 	}
 	s.greeting.close()
-	pace := rate.Limit(s.cfg.Load().Migrate.Rate)
+	s.intake.end()
 	if end, ok := ctx.Deadline(); ok {
 		all := float64(s.stats.open())
 		if left := time.Until(end).Seconds() / 2; left > 0 {
-			pace = max(pace, rate.Limit(all/left))
+			s.pace.hurry(rate.Limit(all / left))
 		}
 	}
-	s.sendAway(ctx, rate.NewLimiter(pace, burst(pace)), endDrain, func(*channel) bool { return true })
+	s.sendAway(ctx, endDrain, func(*channel) bool { return true })
 	s.awaitSockets(ctx)
 	s.departed(ctx)
 	return err

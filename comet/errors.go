@@ -17,6 +17,9 @@ var (
 	ErrNoToken = errors.New("comet: the key has no live token")
 	// ErrFull means the key has as many sockets as it may. Wire: -c.
 	ErrFull = errors.New("comet: the key has too many sockets")
+	// ErrBusy means that after a restart more clients came back than are let in
+	// at a time; the client must come again. Wire: closed without a reply.
+	ErrBusy = errors.New("comet: too many clients come back at a time")
 	// ErrStore means the store did not answer. Wire: closed without a reply.
 	ErrStore = errors.New("comet: the store does not answer")
 )
@@ -34,6 +37,8 @@ func reply(err error) (wire.Reply, refusal) {
 		return wire.NoChannel, refuseChannel
 	case errors.Is(err, ErrFull):
 		return wire.NoChannel, refuseFull
+	case errors.Is(err, ErrBusy):
+		return "", refuseBusy
 	case errors.Is(err, ErrStore):
 		return "", refuseStore
 	case errors.Is(err, os.ErrDeadlineExceeded): // no command in time

@@ -233,11 +233,13 @@ type fakeMember struct {
 	leave error // what Leave and Withdraw say
 	set   chan registry.Info
 	kept  []time.Time // to be read after Run
+	back  bool        // its place was kept
 }
 
 func (m *fakeMember) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 func (m *fakeMember) Leave(context.Context) error   { close(m.left); return m.leave }
 func (m *fakeMember) Set(i registry.Info)           { m.set <- i }
+func (m *fakeMember) Kept() (kept, known bool)      { return m.back, true }
 func (m *fakeMember) Withdraw(_ context.Context, keep time.Time) error {
 	m.kept = append(m.kept, keep)
 	return m.leave

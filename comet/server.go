@@ -43,6 +43,9 @@ type Member interface {
 	Set(registry.Info)
 	// Leave takes it away, and the place in the ring unless somebody stands by.
 	Leave(ctx context.Context) error
+	// Kept reports whether the place in the ring was kept for this comet from its
+	// former life, and whether that is known yet.
+	Kept() (kept, known bool)
 	// Withdraw takes it away and leaves the place in the ring until keep.
 	Withdraw(ctx context.Context, keep time.Time) error
 }
@@ -70,6 +73,8 @@ type Server struct {
 	env    *env
 	lanes  *lanes
 	tokens *tokens
+	pace   *pace
+	intake *intake
 
 	cfg       atomic.Pointer[Config] // New stores it, Reload replaces it
 	started   atomic.Bool
@@ -101,6 +106,8 @@ func New(cfg Config, deps Deps) (_ *Server, err error) {
 		rpc:    rpcnet.NewServer(rpcnet.ServerOptions{Trust: deps.Trust}),
 		lanes:  newLanes(deps.Messages),
 		tokens: newTokens(deps.Messages),
+		pace:   newPace(cfg.Migrate.Rate),
+		intake: newIntake(cfg.Migrate.Rate),
 	}
 	s.cfg.Store(&cfg)
 	s.env = &env{
@@ -158,6 +165,7 @@ func (s *Server) Run(ctx context.Context) error {
 		},
 	}
 	s.member = s.deps.Join(s.info)
+	s.intake.begin(s.member.Kept, time.Now().Add(s.cfg.Load().Drain.Timeout.D()/2))
 	ctx, s.stop = context.WithCancel(ctx)
 	defer s.stop()
 	g, gctx := errgroup.WithContext(ctx)
@@ -216,6 +224,8 @@ func (s *Server) Reload(cfg Config) (restart []string, err error) {
 	next.RPC.Trust = cfg.RPC.Trust // whoever made it follows the file
 	next.Outbuf, next.Legacy, next.Migrate, next.Drain, next.Log = cfg.Outbuf, cfg.Legacy, cfg.Migrate, cfg.Drain, cfg.Log
 	s.cfg.Store(&next)
+	s.pace.set(next.Migrate.Rate)
+	s.intake.set(next.Migrate.Rate)
 	return config.Diff(next, cfg), nil
 }
 

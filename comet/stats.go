@@ -58,10 +58,11 @@ const (
 	refuseChannel
 	refuseFull
 	refuseStore
+	refuseBusy
 	refusals
 )
 
-var refusalNames = [refusals]string{"protocol", "timeout", "param", "not_owner", "token", "channel", "full", "store"}
+var refusalNames = [refusals]string{"protocol", "timeout", "param", "not_owner", "token", "channel", "full", "store", "busy"}
 
 // open returns how many sessions there are now.
 func (c *counters) open() int64 {

@@ -45,10 +45,13 @@ func refusalFrames(r wire.Reply, via transport) []byte {
 	return wire.AppendClose(wire.AppendText(nil, r), code, "")
 }
 
-// subscribe turns a connection into a session: own this key? → token → join the
-// channel, held → +h. The session's reader must call leave when it ends.
+// subscribe turns a connection into a session: own this key? → its turn → token →
+// join the channel, held → +h. The session's reader must call leave when it ends.
 func (s *Server) subscribe(conn socket, sub wire.Sub, via transport) (*session, error) {
 	if err := s.owns(sub.Key); err != nil {
+		return nil, err
+	}
+	if err := s.intake.turn(); err != nil {
 		return nil, err
 	}
 	if s.cfg.Load().Channel.Auth {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -22,9 +23,17 @@ type follower struct {
 	mid  int64
 	conn *net.TCPConn // the newest
 	live bool         // it is connected, and has fetched what it missed
+	came []arrival    // when it was accepted
 	lost []time.Time  // when it was sent away or cut off
+	from []string     // by which comet, each time
 	told int          // how many of those times it was told -n
 	bad  error        // what no client should see
+}
+
+// arrival is a client's being accepted by a comet.
+type arrival struct {
+	at   time.Time
+	from string // the address of the comet that sent it away; "": it comes for the first time
 }
 
 // follow starts n followers, each of its own key, and returns them when all are
@@ -58,15 +67,26 @@ func (c *cluster) follow(n int, prefix string) []*follower {
 }
 
 func (f *follower) run(c *cluster, stop <-chan struct{}) {
-	for {
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		before := f.sessions()
 		f.session(c, stop)
+		if f.sessions() > before {
+			pause = firstPause
+		}
 		select {
 		case <-stop:
 			return
-		case <-time.After(100 * time.Millisecond): // as a client does between two tries
+		case <-time.After(pause/2 + rand.N(pause/2)):
 		}
 	}
 }
+
+// A follower waits a little longer after each try in vain, but not for long: an
+// impatient client is the harder test.
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = time.Second
+)
 
 // session is one connection, from the question to web to its end.
 func (f *follower) session(c *cluster, stop <-chan struct{}) {
@@ -95,6 +115,13 @@ func (f *follower) session(c *cluster, stop <-chan struct{}) {
 	if line, err := cl.in.ReadString('\n'); err != nil || line != "+h\r\n" {
 		return // -n: the ring is changing
 	}
+	f.mu.Lock()
+	came := arrival{at: time.Now()}
+	if n := len(f.from); n > 0 {
+		came.from = f.from[n-1]
+	}
+	f.came = append(f.came, came)
+	f.mu.Unlock()
 	missed, err := c.fetch(f.web, f.key, f.last())
 	if err != nil {
 		return
@@ -108,7 +135,7 @@ func (f *follower) session(c *cluster, stop <-chan struct{}) {
 	for {
 		body, err := cl.read(time.Hour)
 		if err != nil {
-			f.end(strings.Contains(err.Error(), `"-n\r\n"`))
+			f.end(addr, strings.Contains(err.Error(), `"-n\r\n"`))
 			return
 		}
 		m, err := parseMessage(body)
@@ -150,17 +177,24 @@ func (f *follower) connected() bool {
 	return f.live
 }
 
+// sessions returns how often f was accepted.
+func (f *follower) sessions() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.came)
+}
+
 func (f *follower) last() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.mid
 }
 
-func (f *follower) end(told bool) {
+func (f *follower) end(from string, told bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.live = false
-	f.lost = append(f.lost, time.Now())
+	f.lost, f.from = append(f.lost, time.Now()), append(f.from, from)
 	if told {
 		f.told++
 	}

@@ -107,6 +107,16 @@ func testWithdraw(t *testing.T, c cluster) {
 			t.Errorf("the node's data = %s, %v; want %s", data, err, want)
 		}
 	}
+	found := func(m *Membership, want bool) {
+		t.Helper()
+		testenv.Eventually(t, patience, func() error {
+			if kept, known := m.Kept(); !known || kept != want {
+				return fmt.Errorf("Kept = %v, %v; want %v", kept, known, want)
+			}
+			return nil
+		})
+	}
+	found(one, false)
 	withdraw := func(m *Membership, keep time.Time) {
 		t.Helper()
 		if err := m.Withdraw(t.Context(), keep); err != nil {
@@ -131,6 +141,7 @@ func testWithdraw(t *testing.T, c cluster) {
 	back := third.JoinComet("node1", comet(1, 4))
 	run(t, back)
 	v.until(active("node1", comet(1, 4), 0))
+	found(back, true)
 	withdraw(one, time.Unix(1_790_000_010, 0)) // the place waits no more
 	kept(string(comet(1, 4).encode()))
 
@@ -138,6 +149,7 @@ func testWithdraw(t *testing.T, c cluster) {
 	standby := fourth.JoinComet("node1", comet(2, 5))
 	run(t, standby)
 	v.until(active("node1", comet(1, 4), 1))
+	found(standby, false)
 	withdraw(back, time.Unix(1_790_000_020, 0))
 	v.until(active("node1", comet(2, 5), 0))
 	testenv.Eventually(t, patience, func() error { // it writes its own data over the note
@@ -154,6 +166,13 @@ func testWithdraw(t *testing.T, c cluster) {
 	withdraw(waiting, time.Unix(1_790_000_030, 0)) // a standby has no place to keep
 	v.until(active("node1", comet(2, 5), 0))
 	kept(string(comet(2, 5).encode()))
+
+	withdraw(standby, time.Unix(1_790_000_040, 0))
+	sixth, _ := c.open(t)
+	stranger := sixth.JoinComet("node1", comet(3, 6))
+	run(t, stranger)
+	v.until(active("node1", comet(3, 6), 0))
+	found(stranger, false) // the place was kept for another
 }
 
 func testAway(t *testing.T, c cluster) {

@@ -34,6 +34,7 @@ type Membership struct {
 	info Info
 	name string
 	left bool
+	kept *bool              // whether the place was kept for this daemon; nil: not known yet
 	stop context.CancelFunc // ends Run, while it runs
 }
 
@@ -69,6 +70,27 @@ func (m *Membership) Name() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.name
+}
+
+// Kept reports whether this comet, when it registered for the first time, found
+// its place in the ring kept by Withdraw in a former life, and whether that is
+// known yet.
+func (m *Membership) Kept() (kept, known bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.kept != nil && *m.kept, m.kept != nil
+}
+
+// found notes what the node's data was when this comet registered for the first
+// time; nil where another one is active there.
+func (m *Membership) found(data []byte) {
+	last, err := parseInfo(data)
+	kept := err == nil && !parseKeep(data).IsZero() && m.Mine(Child{Info: last})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.kept == nil {
+		m.kept = &kept
+	}
 }
 
 // Info is what the daemon tells about itself.

@@ -141,9 +141,13 @@ func (m *Membership) mark(ctx context.Context, name string, i Info) error {
 	}
 	sortNames(names)
 	if len(names) == 0 || names[0] != name {
+		m.found(nil)
 		return nil
 	}
 	data, st, err := b.get(ctx, m.parent)
+	if err == nil {
+		m.found(data)
+	}
 	if err != nil || bytes.Equal(data, i.encode()) {
 		return err
 	}
