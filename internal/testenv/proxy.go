@@ -17,20 +17,25 @@ type TCPProxy struct {
 	wg           sync.WaitGroup
 
 	mu       sync.Mutex
-	listener net.Listener          // nil while refusing
-	conns    map[net.Conn]struct{} // both ends of every connection
+	listener net.Listener        // nil while refusing
+	conns    map[net.Conn]string // both ends of every connection, and who made it
 	delay    time.Duration
-	up, down bool          // directions that are held
-	changed  chan struct{} // closed and replaced when a direction is let go or a cut is made
+	up, down bool // directions that are held
+	who      func(client net.Conn) string
+	from     map[string]broken // by who made the connection
+	changed  chan struct{}     // closed and replaced when a direction is let go or a cut is made
 	closed   bool
 }
+
+// broken is what is wrong with the connections of one client.
+type broken struct{ up, down, refused bool }
 
 // Proxy starts a proxy in front of target (host:port).
 func Proxy(t testing.TB, target string) *TCPProxy {
 	t.Helper()
 	p := &TCPProxy{
 		t: t, addr: FreeAddr(t), target: target,
-		conns: make(map[net.Conn]struct{}), changed: make(chan struct{}),
+		conns: make(map[net.Conn]string), from: make(map[string]broken), changed: make(chan struct{}),
 	}
 	p.Accept()
 	t.Cleanup(func() {
@@ -98,6 +103,49 @@ func (p *TCPProxy) Hold(up, down bool) {
 	p.wake()
 }
 
+// Know has the proxy ask who made a connection, so that it can be broken for one
+// client alone. Call it before there are any.
+func (p *TCPProxy) Know(who func(client net.Conn) string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.who = who
+}
+
+// HoldFrom is Hold for the connections of one client.
+func (p *TCPProxy) HoldFrom(who string, up, down bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.from[who]
+	b.up, b.down = up, down
+	p.from[who] = b
+	p.wake()
+}
+
+// RefuseFrom breaks the connections of one client, and new ones as soon as they
+// are accepted, until AcceptFrom.
+func (p *TCPProxy) RefuseFrom(who string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.from[who]
+	b.refused = true
+	p.from[who] = b
+	for c, of := range p.conns {
+		if of == who {
+			c.Close()
+		}
+	}
+	p.wake()
+}
+
+// AcceptFrom takes connections of a client again after RefuseFrom.
+func (p *TCPProxy) AcceptFrom(who string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.from[who]
+	b.refused = false
+	p.from[who] = b
+}
+
 // Delay makes every piece of data wait for d, in either direction.
 func (p *TCPProxy) Delay(d time.Duration) {
 	p.mu.Lock()
@@ -125,22 +173,28 @@ func (p *TCPProxy) accept(l net.Listener) {
 // either ends.
 func (p *TCPProxy) serve(client net.Conn) {
 	defer client.Close()
+	p.mu.Lock()
+	ask, who := p.who, ""
+	p.mu.Unlock()
+	if ask != nil {
+		who = ask(client)
+	}
 	server, err := net.DialTimeout("tcp", p.target, 5*time.Second)
 	if err != nil {
 		return // the client sees its connection closed
 	}
 	defer server.Close()
 	p.mu.Lock()
-	if p.listener == nil { // Refuse came in between
+	if p.listener == nil || p.from[who].refused { // Refuse came in between
 		p.mu.Unlock()
 		return
 	}
-	p.conns[client], p.conns[server] = struct{}{}, struct{}{}
+	p.conns[client], p.conns[server] = who, who
 	p.mu.Unlock()
 
 	var both sync.WaitGroup
-	both.Go(func() { p.carry(server, client, &p.up) })
-	both.Go(func() { p.carry(client, server, &p.down) })
+	both.Go(func() { p.carry(server, client, func() bool { return p.up || p.from[who].up }) })
+	both.Go(func() { p.carry(client, server, func() bool { return p.down || p.from[who].down }) })
 	both.Wait()
 
 	p.mu.Lock()
@@ -149,9 +203,9 @@ func (p *TCPProxy) serve(client net.Conn) {
 	p.mu.Unlock()
 }
 
-// carry copies from src to dst while *held, which p.mu guards, is false. At the
-// end of src it tells dst so; on any other error it closes both.
-func (p *TCPProxy) carry(dst, src net.Conn, held *bool) {
+// carry copies from src to dst while held, which is asked under p.mu, is false.
+// At the end of src it tells dst so; on any other error it closes both.
+func (p *TCPProxy) carry(dst, src net.Conn, held func() bool) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := src.Read(buf)
@@ -177,10 +231,10 @@ func (p *TCPProxy) carry(dst, src net.Conn, held *bool) {
 
 // wait returns when the direction is not held and the delay is over, or conn
 // has been cut.
-func (p *TCPProxy) wait(conn net.Conn, held *bool) {
+func (p *TCPProxy) wait(conn net.Conn, held func() bool) {
 	p.mu.Lock()
 	delay := p.delay
-	for *held && conn.SetReadDeadline(time.Time{}) == nil { // an error: conn is closed
+	for held() && conn.SetReadDeadline(time.Time{}) == nil { // an error: conn is closed
 		changed := p.changed
 		p.mu.Unlock()
 		<-changed

@@ -151,3 +151,33 @@ func TestProxyPassesTheEndOn(t *testing.T) {
 	c.want("a\n")
 	c.closed()
 }
+
+// TestProxyBreaksForOneClient tells two clients apart by who owns their ends.
+func TestProxyBreaksForOneClient(t *testing.T) {
+	p := Proxy(t, echo(t))
+	first := dial(t, p.Addr()) // before anybody asks: nobody's
+	first.send("a\n")
+	first.want("a\n")
+	p.Know(func(client net.Conn) string { return SocketOwner(client, map[int]string{os.Getpid(): "me", 1: "init"}) })
+	c := dial(t, p.Addr())
+	c.send("a\n")
+	c.want("a\n")
+	for _, held := range []struct{ up, down bool }{{true, false}, {false, true}} {
+		p.HoldFrom("me", held.up, held.down)
+		first.send("b\n")
+		first.want("b\n")
+		c.send("b\n")
+		c.silent()
+		p.HoldFrom("me", false, false)
+		c.want("b\n")
+	}
+	p.RefuseFrom("me")
+	c.closed()
+	dial(t, p.Addr()).closed()
+	first.send("c\n")
+	first.want("c\n")
+	p.AcceptFrom("me")
+	c = dial(t, p.Addr())
+	c.send("d\n")
+	c.want("d\n")
+}
