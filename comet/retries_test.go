@@ -3,6 +3,7 @@ package comet
 import (
 	"context"
 	"encoding/json"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,6 +88,36 @@ func TestDirectSaveThatOvertakesTheOriginal(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestOriginalAfterEverybodyLeft has a comet wake up to a push, to clients that are
+// gone, and to the original of one that web has stored meanwhile: nobody is there
+// for whom the messages in between would be fetched, and they are strange all the
+// same.
+func TestOriginalAfterEverybodyLeft(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		s, _ := r.live("k")
+		r.mustPush("k", "1", true)
+		original := r.item("2", true, "k")
+		saved := r.msgs.direct("k", "2", original.Nonce)
+		release := make(chan struct{})
+		r.msgs.set(hookOn("save", func() error { <-release; return nil }), nil)
+		var wg sync.WaitGroup
+		wg.Go(func() { r.mustPush("k", "3", true) })
+		synctest.Wait()
+		var got peer.PushResult
+		wg.Go(func() { got = r.Server.push(context.Background(), []peer.Push{original})[0] })
+		s.end(endClient)
+		synctest.Wait()
+		close(release)
+		wg.Wait()
+		if got.Code != peer.OK || got.Mid != saved.Mid {
+			t.Errorf("the original got %+v, want mid %d, under which it is stored", got, saved.Mid)
+		}
+		if n := len(r.msgs.keys["k"].stored); n != 3 {
+			t.Errorf("%d messages are stored, want 3", n)
+		}
+	})
 }
 
 // TestCallersID: what comes again with its caller's id is known however much came
