@@ -14,8 +14,9 @@
 #   SECOND_SHIFT    200     added once more for the second comet, web, message
 #   ZOOKEEPER_PORT, REDIS1_PORT, REDIS2_PORT   as for services.sh
 #
-# up may be repeated: what runs already is left alone. down ends the daemons,
-# clients first, and then what services.sh started.
+# up may be repeated: what runs already is left alone. Where a port is taken it
+# starts nothing. down ends the daemons, clients first, and then what services.sh
+# started.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export RUN_DIR=${RUN_DIR:-run}
@@ -26,6 +27,8 @@ BIN=${BIN:-bin}
 PORT_SHIFT=${PORT_SHIFT:-0}
 SECOND_SHIFT=${SECOND_SHIFT:-200}
 . scripts/process.sh
+
+DAEMONS="message1 message2 comet1 comet2 web1 web2" # in the order in which they start
 
 shift_of() { case $1 in *2) echo $((PORT_SHIFT + SECOND_SHIFT)) ;; *) echo "$PORT_SHIFT" ;; esac; }
 
@@ -57,10 +60,8 @@ port() { sed -n "s/^$2\.bind.*localhost:\([0-9]*\).*/\1/p" "$RUN_DIR/conf/$1.tom
 # derive_nginx writes RUN_DIR/conf/nginx.conf from conf/: with the ports of the
 # daemons, its own shifted, all its files in RUN_DIR/nginx, and as this user.
 derive_nginx() {
-  local dir
   mkdir -p "$RUN_DIR/nginx"
-  dir=$(cd "$RUN_DIR/nginx" && pwd)
-  awk -v dir="$dir" -v root="$(id -u)" -v shift_by="$PORT_SHIFT" -v ports="
+  awk -v root="$(id -u)" -v shift_by="$PORT_SHIFT" -v ports="
     8090=$(port web1 http) 8091=$(port web1 admin) 8290=$(port web2 http) 8291=$(port web2 admin)
     6968=$(port comet1 websocket) 6969=$(port comet1 tcp) 7168=$(port comet2 websocket) 7169=$(port comet2 tcp)" '
     BEGIN {
@@ -75,29 +76,49 @@ derive_nginx() {
         $0 = substr($0, RSTART + RLENGTH)
       }
       $0 = line $0
-      gsub("/var/log/nginx", dir)
+      gsub("/var/log/nginx/", "") # what has no path lies in RUN_DIR/nginx
       print
     }
     /^http / {
       n = split("client_body proxy fastcgi uwsgi scgi", kind, " ")
-      for (i = 1; i <= n; i++) print "    " kind[i] "_temp_path " dir "/" kind[i] ";"
+      for (i = 1; i <= n; i++) print "    " kind[i] "_temp_path " kind[i] ";"
     }
   ' conf/nginx/gopush.conf >"$RUN_DIR/conf/nginx.conf"
 }
 
-up_nginx() {
-  local ports port
+# free NAME PORT dies if somebody else has the port.
+free() {
+  if listening "$2"; then
+    die "port $2, wanted for $1, is taken by another program; stop it, or move all ports: PORT_SHIFT=1000 $0 up"
+  fi
+}
+
+nginx_ports() { sed -n 's/.*listen  *127\.0\.0\.1:\([0-9]*\).*/\1/p' "$RUN_DIR/conf/nginx.conf"; }
+
+# prepare writes the files of what does not run yet, and dies if a port that it
+# needs is taken, before anything is started.
+prepare() {
+  local name key port
+  mkdir -p "$RUN_DIR/conf"
+  for name in $DAEMONS; do
+    pid_of "$name" >/dev/null && continue
+    derive "$name"
+    for key in http admin websocket tcp rpc stat pprof; do
+      port=$(port "$name" $key)
+      if [ -n "$port" ]; then free "$name" "$port"; fi
+    done
+  done
   pid_of nginx >/dev/null && return 0
   derive_nginx
-  ports=$(sed -n 's/.*listen  *127\.0\.0\.1:\([0-9]*\).*/\1/p' "$RUN_DIR/conf/nginx.conf")
-  for port in $ports; do
-    if listening "$port"; then
-      die "port $port, wanted for nginx, is taken by another program; stop it, or move all ports: PORT_SHIFT=1000 $0 up"
-    fi
-  done
-  launch nginx /usr/sbin/nginx -e stderr -c "$(cd "$RUN_DIR" && pwd)/conf/nginx.conf" \
-    -g "daemon off; pid $(cd "$RUN_DIR" && pwd)/nginx/pid;"
-  for port in $ports; do await nginx 30 listening "$port"; done
+  for port in $(nginx_ports); do free nginx "$port"; done
+}
+
+up_nginx() {
+  local port
+  pid_of nginx >/dev/null && return 0
+  launch nginx /usr/sbin/nginx -e stderr -p "$(cd "$RUN_DIR/nginx" && pwd)/" -c "$(cd "$RUN_DIR" && pwd)/conf/nginx.conf" \
+    -g "daemon off; pid pid;"
+  for port in $(nginx_ports); do await nginx 30 listening "$port"; done
 }
 
 # ready NAME asks the daemon itself.
@@ -109,14 +130,8 @@ ready() {
 }
 
 up_daemon() {
-  local name=$1 key
+  local name=$1
   pid_of "$name" >/dev/null && return 0
-  derive "$name"
-  for key in http admin websocket tcp rpc stat pprof; do
-    if [ -n "$(port "$name" $key)" ] && listening "$(port "$name" $key)"; then
-      die "port $(port "$name" $key), wanted for $name, is taken by another program; stop it, or move all ports: PORT_SHIFT=1000 $0 up"
-    fi
-  done
   launch "$name" "$BIN/${name%?}" -c "$RUN_DIR/conf/$name.toml"
 }
 
@@ -140,10 +155,10 @@ case "${1:-}" in
     for daemon in comet web message gopush; do
       [ -x "$BIN/$daemon" ] || { make build; BIN=bin; break; }
     done
+    prepare
     scripts/services.sh up
-    mkdir -p "$RUN_DIR/conf"
-    for name in message1 message2 comet1 comet2 web1 web2; do up_daemon $name; done
-    for name in message1 message2 comet1 comet2 web1 web2; do await $name 60 ready $name; done
+    for name in $DAEMONS; do up_daemon $name; done
+    for name in $DAEMONS; do await $name 60 ready $name; done
     up_nginx
     status
     cat <<EOF

@@ -4,6 +4,7 @@ package scripts
 import (
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -174,5 +175,23 @@ func TestPortTaken(t *testing.T) {
 	out, err := s.run("scripts/services.sh up")
 	if err == nil || !strings.Contains(out, "port "+port+", wanted for redis2, is taken by another program") || !strings.Contains(out, "REDIS2_PORT=PORT") {
 		t.Errorf("up = %v\n%s\nwant an error that names the port and the knob", err, out)
+	}
+}
+
+// A cluster whose port is taken starts nothing, no service either.
+func TestClusterPortTaken(t *testing.T) {
+	s := newScripts(t)
+	defer s.must("scripts/cluster.sh down")
+	l, err := net.Listen("tcp", "127.0.0.1:11969") // comet1's, PORT_SHIFT above its default
+	if err != nil {
+		t.Skip(err)
+	}
+	defer l.Close()
+	out, err := s.run("scripts/cluster.sh up")
+	if err == nil || !strings.Contains(out, "port 11969, wanted for comet1, is taken by another program") || !strings.Contains(out, "PORT_SHIFT=") {
+		t.Errorf("up = %v\n%s\nwant an error that names the port and the knob", err, out)
+	}
+	if left, _ := filepath.Glob(filepath.Join(s.dir, "*.pid")); len(left) > 0 {
+		t.Errorf("up failed, and %v were started", left)
 	}
 }
