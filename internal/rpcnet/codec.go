@@ -3,6 +3,8 @@ package rpcnet
 import (
 	"bufio"
 	"encoding/gob"
+	"errors"
+	"fmt"
 	"net"
 	"net/rpc"
 	"reflect"
@@ -41,13 +43,31 @@ func newServerCodec(conn net.Conn, r *bufio.Reader, maxRequest int64) *serverCod
 func (c *serverCodec) ReadRequestHeader(r *rpc.Request) error {
 	c.running <- struct{}{}
 	c.in.allow(c.max) // header, type descriptions and body together
-	return c.dec.Decode(r)
+	return guard(func() error { return c.dec.Decode(r) })
 }
 
 // ReadRequestBody implements rpc.ServerCodec. A nil body is skipped.
 func (c *serverCodec) ReadRequestBody(body any) error {
 	makeMaps(reflect.ValueOf(body))
-	return c.dec.Decode(body)
+	err := guard(func() error { return c.dec.Decode(body) })
+	if errors.Is(err, errStream) { // net/rpc would read on
+		c.conn.Close()
+	}
+	return err
+}
+
+// errStream means that what the peer sends is no gob at all.
+var errStream = errors.New("the stream is broken")
+
+// guard calls decode. encoding/gob promises errors and panics all the same, on
+// some streams that no encoder writes: a peer could end this process by one.
+func guard(decode func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errStream, p)
+		}
+	}()
+	return decode()
 }
 
 // WriteResponse implements rpc.ServerCodec; net/rpc calls it for one response

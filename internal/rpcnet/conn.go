@@ -241,7 +241,7 @@ func (c *conn) read() error {
 	for {
 		var head rpc.Response
 		in.allow(c.max)
-		if err := dec.Decode(&head); err != nil {
+		if err := guard(func() error { return dec.Decode(&head) }); err != nil {
 			if errors.Is(err, io.EOF) {
 				return errors.New("the peer closed the connection")
 			}
@@ -266,7 +266,7 @@ func (c *conn) answer(dec *gob.Decoder, head rpc.Response) error {
 		body = reflect.New(reflect.TypeOf(waiting.reply).Elem())
 		makeMaps(body)
 	}
-	err := dec.DecodeValue(body)
+	err := guard(func() error { return dec.DecodeValue(body) })
 
 	c.mu.Lock()
 	_, waits := c.calls[head.Seq]

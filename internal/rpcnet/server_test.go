@@ -265,6 +265,22 @@ func FuzzServe(f *testing.F) {
 	})
 }
 
+// FuzzAnswers gives a client whatever a server may answer.
+func FuzzAnswers(f *testing.F) {
+	f.Add(encode(f, rpc.Response{ServiceMethod: "Echo.Say", Seq: 1}, EchoReply{}))
+	f.Add(encode(f, rpc.Response{ServiceMethod: "Echo.Say", Seq: 1, Error: "no"}, struct{}{}))
+	f.Add(mapBomb(f))
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		c := newConn("peer", recorded{in: bytes.NewReader(sent)}, time.Second, 64<<10)
+		if _, _, err := c.send("Echo.Say", EchoArgs{}, new(EchoReply)); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.run(); err == nil {
+			t.Error("the stream is over, and nobody says so")
+		}
+	})
+}
+
 func TestRunningCallsOfAConnectionAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sent := encode(t, rpc.Request{ServiceMethod: "A.B", Seq: 1}, 0, rpc.Request{ServiceMethod: "A.B", Seq: 2}, 0)
