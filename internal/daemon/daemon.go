@@ -33,6 +33,17 @@ type Program struct {
 	// when the configuration is to be read again; several signals may become
 	// one. An error that is a *config.Error exits with code 2.
 	Run func(ctx context.Context, path string, reload <-chan struct{}) error
+	// Tasks are what it can do instead of running.
+	Tasks []Task
+}
+
+// Task is something that is done once, with the daemon's configuration, when its
+// flag is given.
+type Task struct {
+	Flag, Usage string
+	// Do does it until ctx ends, and writes what it does to out. An error that is a
+	// *config.Error exits with code 2.
+	Do func(ctx context.Context, path string, out io.Writer) error
 }
 
 // Main runs p with the arguments of the process, program name left out, and
@@ -55,7 +66,7 @@ type process struct {
 }
 
 func run(p Program, args []string, proc process) int {
-	opts, err := parse(p.Name, args, proc.stderr)
+	opts, err := parse(p, args, proc.stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
@@ -74,6 +85,17 @@ func run(p Program, args []string, proc process) int {
 	}
 	if err := opts.logging(); err != nil {
 		return fail(p, err, proc)
+	}
+	for i, t := range p.Tasks {
+		if opts.tasks[i] {
+			err := supervise(p.Name, proc.signals, func(ctx context.Context, _ <-chan struct{}) error {
+				return t.Do(ctx, opts.config, proc.stdout)
+			})
+			if err != nil {
+				return fail(p, err, proc)
+			}
+			return exitOK
+		}
 	}
 	if opts.pid != "" {
 		remove, err := pidFile(opts.pid)
@@ -116,18 +138,22 @@ type options struct {
 	config         string
 	check, version bool
 	pid            string
+	tasks          []bool          // of the program, in their order
 	given          map[string]bool // flags on the command line
 }
 
 // parse reads args. glog's own flags are among them; it keeps their values.
-func parse(name string, args []string, stderr io.Writer) (options, error) {
-	var o options
-	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+func parse(p Program, args []string, stderr io.Writer) (options, error) {
+	o := options{tasks: make([]bool, len(p.Tasks))}
+	fs := flag.NewFlagSet(p.Name, flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	fs.StringVar(&o.config, "c", "conf/"+name+".toml", "configuration `file`")
+	fs.StringVar(&o.config, "c", "conf/"+p.Name+".toml", "configuration `file`")
 	fs.BoolVar(&o.check, "check-config", false, "check the configuration and exit: 0 if it is good, 2 if not")
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 	fs.StringVar(&o.pid, "pid", "", "write the process id to this `file` and remove it at the end")
+	for i, t := range p.Tasks {
+		fs.BoolVar(&o.tasks[i], t.Flag, false, t.Usage)
+	}
 	flag.VisitAll(func(f *flag.Flag) {
 		if !strings.HasPrefix(f.Name, "test.") {
 			fs.Var(f.Value, f.Name, f.Usage)

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -65,6 +67,47 @@ func TestExitCodes(t *testing.T) {
 			}
 			if !strings.Contains(stderr.String(), tt.stderr) || tt.stderr == "" && stderr.Len() > 0 {
 				t.Errorf("stderr = %q, want %q", stderr.String(), tt.stderr)
+			}
+		})
+	}
+}
+
+func TestTasks(t *testing.T) {
+	keepFlags(t)
+	for _, tt := range []struct {
+		name  string
+		args  []string
+		check error
+		do    error
+		code  int
+		did   string // the file that the task was given; "": it was not done
+	}{
+		{"done", []string{"-prepare", "-c", "f"}, nil, nil, 0, "f"},
+		{"failed", []string{"-prepare", "-c", "f"}, nil, errors.New("no room"), 1, "f"},
+		{"nothing for this configuration", []string{"-prepare", "-c", "f"}, nil, errBadConfig, 2, "f"},
+		{"bad configuration", []string{"-prepare", "-c", "f"}, errBadConfig, nil, 2, ""},
+		{"only checked", []string{"-prepare", "-check-config", "-c", "f"}, nil, nil, 0, ""},
+		{"not asked for", []string{"-c", "f"}, nil, nil, 0, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var did, ran string
+			p := Program{
+				Name:  "message",
+				Check: func(string) error { return tt.check },
+				Run:   func(_ context.Context, path string, _ <-chan struct{}) error { ran = path; return nil },
+				Tasks: []Task{{"prepare", "get ready", func(_ context.Context, path string, out io.Writer) error {
+					did = path
+					fmt.Fprintln(out, "prepared")
+					return tt.do
+				}}},
+			}
+			var stdout, stderr bytes.Buffer
+			code := run(p, tt.args, process{stdout: &stdout, stderr: &stderr})
+			if code != tt.code || did != tt.did || (ran != "") != (tt.name == "not asked for") {
+				t.Errorf("code %d, did %q, ran %q; want %d, %q\n%s", code, did, ran, tt.code, tt.did, stderr.String())
+			}
+			if tt.did != "" && stdout.String() != "prepared\n" {
+				t.Errorf("stdout = %q", stdout.String())
 			}
 		})
 	}
