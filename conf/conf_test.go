@@ -97,8 +97,8 @@ func keysOf(text string) []string {
 	for line := range strings.Lines(text) {
 		if m := table.FindStringSubmatch(line); m != nil {
 			at = m[1] + "."
-			if at == "redis.source." {
-				keys = append(keys, "redis.source")
+			if strings.HasSuffix(at, ".source.") {
+				keys = append(keys, strings.TrimSuffix(at, "."))
 			}
 		} else if m := key.FindStringSubmatch(line); m != nil {
 			keys = append(keys, at+m[1])

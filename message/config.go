@@ -14,13 +14,14 @@ const DefaultRedisPrefix = "gopush:m:"
 // The kinds of storage.
 const (
 	Redis    = "redis"    // shards, for many message daemons
+	MySQL    = "mysql"    // shards as well, in databases
 	Embedded = "embedded" // one file, for one daemon
 )
 
-// What "stored" means in Redis.
+// What "stored" means in Redis and MySQL.
 const (
-	Memory  = "memory"  // Redis has it; how durable that is, is up to its own settings
-	Fsync   = "fsync"   // it is on Redis' disk: a Redis that is set up otherwise is refused
+	Memory  = "memory"  // the server has it; how durable that is, is up to its own settings
+	Fsync   = "fsync"   // it is on the server's disk: one that is set up otherwise is refused
 	Replica = "replica" // a replica of the Redis has it, too
 )
 
@@ -30,6 +31,7 @@ type Config struct {
 	Node      Node         `toml:"node"`
 	Storage   Storage      `toml:"storage"`
 	Redis     RedisConfig  `toml:"redis"`
+	MySQL     MySQLConfig  `toml:"mysql"`
 	Token     Token        `toml:"token"`
 	Stat      config.Local `toml:"stat"`
 	Pprof     config.Local `toml:"pprof"`
@@ -58,8 +60,8 @@ type (
 
 	// Storage is where messages are kept.
 	Storage struct {
-		// Type is Redis or Embedded. All message daemons of a cluster keep to the
-		// same stores, so a cluster with more than one wants Redis.
+		// Type is Redis, MySQL or Embedded. All message daemons of a cluster keep to
+		// the same stores, so a cluster with more than one wants Redis or MySQL.
 		Type string `toml:"type"`
 		// Store is how many messages are kept for a key, the newest, 1..1000. More
 		// spares clients that were away for long a gap, at the price of memory, and
@@ -98,6 +100,23 @@ type (
 		Source map[string]Source `toml:"source"`
 	}
 
+	// MySQLConfig is the shards in databases of MySQL or MariaDB. It counts with Type
+	// MySQL only.
+	MySQLConfig struct {
+		// Clean is how long it is between two searches for rows that have expired,
+		// 1s..1h. They are not served in any case: rarer keeps more of them, at no
+		// other price than room on disk; more often asks the database for nothing.
+		Clean config.Duration `toml:"clean"`
+		// Timeout, Idle and Active are as in RedisConfig.
+		Timeout config.Duration `toml:"timeout"`
+		Idle    int             `toml:"idle"`
+		Active  int             `toml:"active"`
+		// Durability is what an acknowledged message survives: Memory or Fsync.
+		Durability string `toml:"durability"`
+		// Source are the shards, as in RedisConfig.
+		Source map[string]MySQLSource `toml:"source"`
+	}
+
 	// Token is how tokens are kept.
 	Token struct {
 		// PepperFile holds a secret that goes into the hash of each token, the same
@@ -132,6 +151,17 @@ func DefaultConfig() Config {
 			Durability: Memory,
 			Source:     map[string]Source{"node1:1": {Network: "tcp", Address: "localhost:6379"}},
 		},
+		MySQL: MySQLConfig{
+			Clean:   config.Duration(time.Minute),
+			Timeout: config.Duration(5 * time.Minute),
+			Idle:    16,
+			Active:  64,
+
+			Durability: Memory,
+			Source: map[string]MySQLSource{"node1:1": {
+				Network: "tcp", Address: "localhost:3306", Database: "gopush", User: "gopush",
+			}},
+		},
 		Stat:  config.Local{Bind: []string{"localhost:8172"}},
 		Pprof: config.Local{Bind: []string{"localhost:8170"}},
 		ZooKeeper: ZooKeeper{
@@ -165,14 +195,30 @@ func (c Config) Validate() error {
 }
 
 func (c Config) validateStorage(p *config.Problems) {
-	p.OneOf("storage.type", c.Storage.Type, Redis, Embedded)
+	p.OneOf("storage.type", c.Storage.Type, Redis, MySQL, Embedded)
 	p.Between("storage.store", c.Storage.Store, 1, 1000, "remove the line for the default, 20")
-	if c.Storage.Type == Embedded {
+	switch c.Storage.Type {
+	case Embedded:
 		if c.Storage.Path == "" {
 			p.Addf(`storage.path = "": want a folder; remove the line for the default, "data"`)
 		}
-		return
+	case MySQL:
+		c.MySQL.validate(p)
+	default:
+		c.validateRedis(p)
 	}
+}
+
+func (m MySQLConfig) validate(p *config.Problems) {
+	p.Duration("mysql.clean", m.Clean, time.Second, time.Hour, `remove the line for the default, "1m"`)
+	p.Duration("mysql.timeout", m.Timeout, time.Second, 24*time.Hour, `remove the line for the default, "5m"`)
+	p.Between("mysql.active", m.Active, 1, 10000, "remove the line for the default, 64")
+	p.Between("mysql.idle", m.Idle, 1, max(m.Active, 1), "keep it at most mysql.active")
+	p.OneOf("mysql.durability", m.Durability, Memory, Fsync)
+	validateSources("mysql.source", `"node1:1" = "gopush:password@tcp(localhost:3306)/gopush"`, "database", m.Source, p)
+}
+
+func (c Config) validateRedis(p *config.Problems) {
 	r := c.Redis
 	if def := DefaultConfig().Storage.Store; r.Store != 0 {
 		p.Between("redis.store", r.Store, 1, 1000, "write it as storage.store")
@@ -187,7 +233,7 @@ func (c Config) validateStorage(p *config.Problems) {
 	p.Between("redis.active", r.Active, 1, 10000, "remove the line for the default, 64")
 	p.Between("redis.idle", r.Idle, 1, max(r.Active, 1), "keep it at most redis.active")
 	p.OneOf("redis.durability", r.Durability, Memory, Fsync, Replica)
-	validateSources(r.Source, p)
+	validateSources("redis.source", `"node1:1" = "tcp@localhost:6379"`, "Redis", r.Source, p)
 }
 
 // keep returns how many messages are kept for a key, by whichever name.
@@ -212,6 +258,7 @@ var reloaded = []string{"log.v", "node.weight", "storage.store", "redis.store", 
 // restart returns the keys that differ in next and want a restart.
 func (c Config) restart(next Config) []string {
 	return slices.DeleteFunc(config.Restart(c, next, reloaded), func(key string) bool {
-		return key == "redis.source" && sameSources(c.Redis.Source, next.Redis.Source)
+		return key == "redis.source" && sameSources(c.Redis.Source, next.Redis.Source) ||
+			key == "mysql.source" && sameSources(c.MySQL.Source, next.MySQL.Source)
 	})
 }

@@ -103,6 +103,44 @@ message.path = "/m"
 	}
 }
 
+func TestConfigMySQL(t *testing.T) {
+	cfg, err := loadText(t, `
+[storage]
+type = "mysql"
+[redis]
+store = 30
+[mysql]
+clean   = "2m"
+timeout = "1m"
+idle    = 2
+active  = 3
+[mysql.source]
+"node2:2"    = "gopush@tcp(localhost:3306)/gopush"
+"node:x:100" = "u:p@ss:/(w)#rd@unix(/run/mysqld/mysqld.sock)/other"
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "keep", cfg.keep(), 20) // redis.store is Redis' alone
+	src := cfg.MySQL.Source
+	same(t, "shards", len(src), 2) // the default one is not among them
+	same(t, "tcp", src["node2:2"].String(), "gopush@tcp(localhost:3306)/gopush")
+	same(t, "unix", src["node:x:100"].String(), "u@unix(/run/mysqld/mysqld.sock)/other")
+	same(t, "password", string(src["node:x:100"].Password.Bytes()), "p@ss:/(w)#rd")
+	s, err := openShards(cfg, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	same(t, "weights", s.weights(), map[string]int{"node2": 2, "node:x": 100})
+	same(t, "between two sweeps", s.all[0].rest, 2*time.Minute)
+	for what, text := range map[string]string{"%+v": fmt.Sprintf("%+v %#v", cfg, cfg), "JSON": mustJSON(t, cfg)} {
+		if strings.Contains(text, "p@ss") {
+			t.Errorf("%s shows the password: %s", what, text)
+		}
+	}
+}
+
 func mustJSON(t *testing.T, v any) string {
 	t.Helper()
 	b, err := json.Marshal(v)
@@ -159,6 +197,20 @@ func TestConfigProblems(t *testing.T) {
 		{"number", "[redis.source]\n\"node1:1\" = 6379", "redis.source"},
 		{"a node twice", source("node1:1", "tcp@localhost:6379") + "\n\"node1:2\" = \"tcp@localhost:6380\"", "the same node"},
 		{"a Redis twice", source("node1:1", "tcp@localhost:6379") + "\n\"node2:1\" = \"tcp@localhost:6379#pw\"", "the same Redis"},
+		{"mysql: no shards", mysqlText("", ""), "mysql.source: no shards"},
+		{"mysql: no weight", mysqlText("node1", "u@tcp(h:1)/d"), `mysql.source: "node1"`},
+		{"mysql: Redis' form", mysqlText("node1:1", "tcp@localhost:3306"), "user@tcp(host:port)/database"},
+		{"mysql: another network", mysqlText("node1:1", "u@udp(h:1)/d"), "user@tcp(host:port)/database"},
+		{"mysql: no user", mysqlText("node1:1", "tcp(h:1)/d"), "user@tcp(host:port)/database"},
+		{"mysql: no port", mysqlText("node1:1", "u@tcp(h)/d"), "host:port"},
+		{"mysql: relative path", mysqlText("node1:1", "u@unix(s)/d"), "absolute path"},
+		{"mysql: no database", mysqlText("node1:1", "u@tcp(h:1)/"), "name of a database"},
+		{"mysql: parameters", mysqlText("node1:1", "u@tcp(h:1)/d?charset=utf8"), "nothing else"},
+		{"mysql: empty password", mysqlText("node1:1", "u:@tcp(h:1)/d"), "password behind : is empty"},
+		{"mysql: a database twice", mysqlText("node1:1", "u@tcp(h:1)/d") + "\n\"node2:1\" = \"v:pw@tcp(h:1)/d\"", "the same database"},
+		{"mysql: clean", mysqlText("node1:1", "u@tcp(h:1)/d") + "\n[mysql]\nclean = \"1ms\"", "mysql.clean"},
+		{"mysql: durability", mysqlText("node1:1", "u@tcp(h:1)/d") + "\n[mysql]\ndurability = \"replica\"", "mysql.durability"},
+		{"mysql: idle over active", mysqlText("node1:1", "u@tcp(h:1)/d") + "\n[mysql]\nactive = 3\nidle = 4", "mysql.idle"},
 		{"pepper", "[token]\npepper_file = \"/no/such\"", "token.pepper_file"},
 		{"znode", "[zookeeper]\nmessage.path = \"m\"", "zookeeper.message.path"},
 	} {
@@ -172,8 +224,25 @@ func TestConfigProblems(t *testing.T) {
 
 func source(key, value string) string { return fmt.Sprintf("[redis.source]\n%q = %q", key, value) }
 
+// mysqlText returns a file with one shard in MySQL.
+func mysqlText(key, value string) string {
+	text := "storage.type = \"mysql\"\n[mysql.source]\n"
+	if key == "" {
+		return text
+	}
+	return text + fmt.Sprintf("%q = %q", key, value)
+}
+
 // Whatever is wrong with a source, its password is not shown.
 func TestConfigProblemHidesPassword(t *testing.T) {
+	for _, value := range []string{
+		"hunter2", "u:hunter2", "u:hunter2@", "u:hunter2@tcp", "u:hunter2@tcp(", "u:hunter2@tcp(h)/d", "u:hunter2@udp(h:1)/d", ":hunter2@tcp(h:1)/d",
+		"u:hunter2@tcp(h:1)/d?x", "u:hunter2/@tcp(h:1)/", "u:@hunter2@tcp(h:1)", "u:hunter2)/@",
+	} {
+		if _, err := loadText(t, mysqlText("node1:1", value)); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", value, err)
+		}
+	}
 	for _, value := range []string{
 		"localhost:6379#hunter2", "tcp@localhost#hunter2", "udp@x:1#hunter2", "unix@x#hunter2", "#hunter2", "tcp@#hunter2",
 		"sentinel@h#hunter2", "sentinel@h:1/#hunter2", "sentinel@h:1/a b#hunter2",
@@ -182,6 +251,25 @@ func TestConfigProblemHidesPassword(t *testing.T) {
 			t.Errorf("%s: %v", value, err)
 		}
 	}
+}
+
+func FuzzMySQLSource(f *testing.F) {
+	f.Add("u:pw@tcp(localhost:3306)/gopush")
+	f.Add("u@unix(/run/s)/d")
+	f.Add("@():/@(")
+	f.Fuzz(func(t *testing.T, text string) {
+		var s MySQLSource
+		if err := s.UnmarshalText([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		login := s.User
+		if pw := s.Password.Bytes(); pw != nil {
+			login += ":" + string(pw)
+		}
+		if s.problem == "" && login+"@"+s.place() != text {
+			t.Errorf("%q became %q", text, s)
+		}
+	})
 }
 
 func FuzzSource(f *testing.F) {

@@ -2,6 +2,7 @@
 // can ask for them by mid, and the tokens with which keys may connect.
 //
 //	comet, web ─rpc─▶ Service ─ketama(key)─▶ shard ─┬▶ redisStore ─▶ Redis
+//	                                                ├▶ mysqlStore ─▶ MySQL, MariaDB
 //	                                                └▶ boltStore  ─▶ one file
 //
 // A save is answered when the store has it. The store decides the mid in the
@@ -13,5 +14,5 @@
 // The daemons are stateless: any of them serves any key, and all of them name
 // the same shards. A shard that does not answer fails its own keys only. What a
 // store survives is up to the store: the file is synced before a save is
-// answered, Redis keeps what its own persistence keeps.
+// answered, Redis and MySQL keep what they are set up to keep.
 package message

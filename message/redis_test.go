@@ -1,7 +1,6 @@
 package message
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"github.com/gomodule/redigo/redis"
 
 	"gopush-cluster/internal/config"
-	"gopush-cluster/internal/mid"
 	"gopush-cluster/internal/testenv"
 )
 
@@ -439,206 +437,31 @@ func TestRedisKeepsConnections(t *testing.T) {
 	}
 }
 
-// A hung Redis holds a call as long as the call's budget, connections or not.
 func TestRedisHung(t *testing.T) {
 	server := testenv.Redis(t)
 	o := testRedis(server.Addr(), time.Now)
 	o.Active, o.Idle = 2, 2
 	s := openRedis(o)
 	defer s.Close()
-	it := item{key: "k", msg: message(`1`, time.Now().Unix()+60, "")}
-	if err := s.Save(t.Context(), []item{it})[0].err; err != nil {
-		t.Fatal(err)
-	}
-	server.Pause()
-	big := it // more than the sockets' buffers hold: writing blocks too
-	big.msg.Body = []byte(`"` + strings.Repeat("x", 1<<20) + `"`)
-	const budget = 300 * time.Millisecond
-	done := make(chan error)
-	const calls = 8 // more than there are connections
-	for i := range calls {
-		go func() {
-			ctx, cancel := context.WithTimeout(t.Context(), budget)
-			defer cancel()
-			start := time.Now()
-			var err error
-			if i%2 == 0 {
-				err = s.Save(ctx, []item{big, big, big, big, big, big})[0].err
-			} else {
-				err = s.Read(ctx, []query{{key: "k", limit: 1}})[0].err
-			}
-			if took := time.Since(start); took > 10*budget {
-				err = fmt.Errorf("took %v", took)
-			} else if errors.Is(err, errUnavailable) {
-				err = nil
-			} else {
-				err = fmt.Errorf("got %v, want errUnavailable", err)
-			}
-			done <- err
-		}()
-	}
-	for range calls {
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}
-	server.Resume()
-	// Connections that timed out are gone; what they asked for late does not
-	// mix into new answers.
-	testenv.Eventually(t, 10*time.Second, func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		r := s.Read(ctx, []query{{key: "k", limit: 99}})[0]
-		if r.err == nil && len(r.msgs) == 0 {
-			t.Fatal("read nothing from a healthy Redis")
-		}
-		return r.err
-	})
+	testHung(t, s, server.Process)
 }
 
-// Every save that was acknowledged is there after a kill -9 in the middle of
-// many, and those that were not are there at most once.
 func TestRedisKilledInMidSave(t *testing.T) {
 	server := testenv.Redis(t)
 	o := testRedis(server.Addr(), time.Now)
 	o.Newest = 1 << 20
 	s := openRedis(o)
 	defer s.Close()
-	expire := time.Now().Add(time.Hour).Unix()
-	type ack struct {
-		key, body string
-		mid       int64
-	}
-	acks := make(chan []ack)
-	stop := make(chan struct{})
-	const workers = 8
-	for w := range workers {
-		go func() {
-			var mine []ack
-			for n := 0; ; n++ {
-				select {
-				case <-stop:
-					acks <- mine
-					return
-				default:
-				}
-				key := fmt.Sprint("k", n%4)
-				body := fmt.Sprintf(`"%d-%d"`, w, n)
-				it := item{key: key, msg: message(body, expire, fmt.Sprintf("%d-%d", w, n))}
-				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-				for { // as web does: the same nonce until the answer is known
-					got := s.Save(ctx, []item{it})[0]
-					if got.err == nil {
-						mine = append(mine, ack{key, body, got.mid})
-						break
-					}
-					if ctx.Err() != nil {
-						break
-					}
-					it.retry = true
-					time.Sleep(time.Millisecond)
-				}
-				cancel()
-			}
-		}()
-	}
-	for range 3 {
-		time.Sleep(150 * time.Millisecond)
-		server.Kill()
-		server.Start()
-	}
-	time.Sleep(100 * time.Millisecond)
-	close(stop)
-	var all []ack
-	for range workers {
-		all = append(all, <-acks...)
-	}
-	if len(all) < 100 {
-		t.Fatalf("only %d saves were acknowledged", len(all))
-	}
-	stored := make(map[string]map[string]int64) // key → body → mid
-	for i := range 4 {
-		key := fmt.Sprint("k", i)
-		r := s.Read(t.Context(), []query{{key: key, limit: 1 << 30}})[0]
-		if r.err != nil {
-			t.Fatal(r.err)
-		}
-		stored[key] = make(map[string]int64)
-		last := int64(0)
-		for _, m := range r.msgs {
-			if m.Mid <= last || m.Mid%mid.Step != 0 {
-				t.Errorf("mid %d after %d", m.Mid, last)
-			}
-			last = m.Mid
-			if stored[key][string(m.Body)] != 0 {
-				t.Errorf("%s: %s is stored twice", key, m.Body)
-			}
-			stored[key][string(m.Body)] = m.Mid
-		}
-	}
-	for _, a := range all {
-		if stored[a.key][a.body] != a.mid {
-			t.Errorf("%s: %s was acknowledged with mid %d, stored is %d", a.key, a.body, a.mid, stored[a.key][a.body])
-		}
-	}
-	t.Logf("%d acknowledged saves over 3 kills", len(all))
+	testKilledInMidSave(t, s, server.Process)
 }
 
-// A batch larger than one transaction keeps its order.
 func TestRedisLargeBatch(t *testing.T) {
-	server := testenv.Redis(t)
-	s := openRedis(testRedis(server.Addr(), time.Now))
+	s := openRedis(testRedis(testenv.Redis(t).Addr(), time.Now))
 	defer s.Close()
-	body := bytes.Repeat([]byte("1"), 1<<20)
-	var items []item
-	for i := range redisBatch*2 + 10 {
-		it := item{key: "k", msg: message(`1`, time.Now().Unix()+60, "")}
-		if i%100 == 0 {
-			it.msg.Body = body
-		}
-		items = append(items, it)
-	}
-	last := int64(0)
-	for i, got := range s.Save(t.Context(), items) {
-		if got.err != nil || got.prev != last {
-			t.Fatalf("item %d: %+v after %d", i, got, last)
-		}
-		last = got.mid
-	}
+	testLargeBatch(t, s, redisBatch)
 }
 
-// Message daemons whose clocks differ save to one key in one order.
 func TestRedisTwoDaemons(t *testing.T) {
 	server := testenv.Redis(t)
-	const each = 200
-	results := make(chan []saved)
-	var reader *redisStore
-	for _, skew := range []time.Duration{-10 * time.Second, 10 * time.Second} {
-		s := openRedis(testRedis(server.Addr(), func() time.Time { return time.Now().Add(skew) }))
-		defer s.Close()
-		reader = s
-		go func() {
-			var all []saved
-			for range each {
-				all = append(all, s.Save(t.Context(), []item{{key: "k", msg: message(`1`, time.Now().Unix()+60, "")}})...)
-			}
-			results <- all
-		}()
-	}
-	prevs := make(map[int64]int64)
-	for range 2 {
-		last := int64(0)
-		for _, r := range <-results {
-			if r.err != nil || r.mid <= last || r.mid <= r.prev {
-				t.Fatalf("%+v after %d", r, last)
-			}
-			last = r.mid
-			prevs[r.mid] = r.prev
-		}
-	}
-	n := 0
-	for at := reader.Read(t.Context(), []query{{key: "k"}})[0].last; at != 0; at = prevs[at] {
-		n++
-	}
-	same(t, "saves in one chain", n, 2*each)
+	testTwoDaemons(t, func(now func() time.Time) store { return openRedis(testRedis(server.Addr(), now)) })
 }

@@ -149,8 +149,8 @@ func (s *Server) Run(ctx context.Context) error {
 
 func (s *Server) announce() {
 	glog.Infof("message: serving addr=%v told=%v storage=%s shards=%d", s.RPCAddrs(), s.told, s.cfg.Storage.Type, len(s.shards.all))
-	if s.cfg.Storage.Type == Redis && s.cfg.Token.PepperFile == "" {
-		glog.Warningf("message: token.pepper_file is not set: whoever reads the Redis can try out likely tokens")
+	if s.cfg.Storage.Type != Embedded && s.cfg.Token.PepperFile == "" {
+		glog.Warningf("message: token.pepper_file is not set: whoever reads the store can try out likely tokens")
 	}
 }
 

@@ -181,11 +181,15 @@ func TestOldCalls(t *testing.T) {
 		}
 		GetPrivateReply struct{ Msgs []*Message }
 	)
-	for _, kind := range []string{Embedded, Redis} {
+	for _, kind := range []string{Embedded, Redis, MySQL} {
 		t.Run(kind, func(t *testing.T) {
 			cfg := testConfig(t)
-			if kind == Redis {
+			switch kind {
+			case Redis:
 				cfg = redisConfig(t, testenv.Redis(t).Addr())
+			case MySQL:
+				cfg = mysqlConfig(t, "gopush", testenv.MariaDB(t))
+				migrate(t, cfg)
 			}
 			d := start(t, cfg).ready(t)
 			c, err := rpc.Dial("tcp", d.RPCAddrs()[0])
@@ -418,17 +422,30 @@ func keysOf(s *shards, n int) map[string][]string {
 	}
 }
 
-// A Redis that hangs fails its own keys within the budget and no others.
 func TestHungShard(t *testing.T) {
-	r1, r2 := testenv.Redis(t), testenv.Redis(t)
-	d := start(t, redisConfig(t, r1.Addr(), r2.Addr())).ready(t)
+	t.Run(Redis, func(t *testing.T) {
+		r1, r2 := testenv.Redis(t), testenv.Redis(t)
+		testHungShard(t, redisConfig(t, r1.Addr(), r2.Addr()), r1.Process)
+	})
+	t.Run(MySQL, func(t *testing.T) {
+		m1, m2 := testenv.MariaDB(t), testenv.MariaDB(t)
+		cfg := mysqlConfig(t, "gopush", m1, m2)
+		migrate(t, cfg)
+		testHungShard(t, cfg, m1.Process)
+	})
+}
+
+// testHungShard: a shard that hangs, the first of two, fails its own keys within
+// the budget and no others.
+func testHungShard(t *testing.T, cfg Config, node1 *testenv.Process) {
+	d := start(t, cfg).ready(t)
 	c := d.client(t)
 	keys := keysOf(d.shards, 4)
 	hung, fine := keys["node1"], keys["node2"]
 	if _, err := c.Save(t.Context(), saveArgs(append(hung, fine...)...)); err != nil {
 		t.Fatal(err)
 	}
-	r1.Pause()
+	node1.Pause()
 
 	const budget = 4 * time.Second // a tenth of it is for a busy machine
 	mixed := saveArgs(hung[0], fine[0], hung[1], fine[1])
@@ -476,7 +493,7 @@ func TestHungShard(t *testing.T) {
 		t.Errorf("TokenCheck: %v, want ErrFailed", err)
 	}
 
-	r1.Resume()
+	node1.Resume()
 	d.ready(t)
 	again, err := c.Save(t.Context(), saveArgs(hung...))
 	if err != nil || slices.ContainsFunc(again.Results, func(r peer.SaveResult) bool { return r.Code != peer.OK }) {
@@ -508,6 +525,43 @@ func TestWaitsForRedis(t *testing.T) {
 	late.Start()
 	d.ready(t)
 	same(t, "told", d.member.Info(), registry.Info{RPC: d.RPCAddrs(), Weight: 1})
+}
+
+// A database without our tables is waited for like one that is away, and who asks
+// is told which command makes them.
+func TestWaitsForSchema(t *testing.T) {
+	server := testenv.MariaDB(t)
+	cfg := mysqlConfig(t, "gopush", server)
+	d := start(t, cfg)
+	testenv.Eventually(t, 10*time.Second, func() error {
+		if err := d.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "message -c FILE -migrate-schema") {
+			return fmt.Errorf("Ready: %v, want the command", err)
+		}
+		return nil
+	})
+	if got, err := d.client(t).Save(within(t, 5*time.Second), saveArgs("k")); err != nil || got.Results[0].Code != peer.Failed {
+		t.Errorf("Save: %+v, %v, want a failure", got, err)
+	}
+	if name := d.member.Name(); name != "" {
+		t.Errorf("registered as %s", name)
+	}
+	migrate(t, cfg)
+	d.ready(t)
+	if got, err := d.client(t).Save(within(t, 5*time.Second), saveArgs("k")); err != nil || got.Results[0].Code != peer.OK {
+		t.Errorf("Save: %+v, %v", got, err)
+	}
+
+	// Somebody drops a table under it.
+	rows(t, dialMySQL(t, server), "DROP TABLE gopush_record")
+	testenv.Eventually(t, 10*time.Second, func() error {
+		_, _ = d.client(t).Save(within(t, 5*time.Second), saveArgs("k"))
+		if err := d.Ready(t.Context()); !errors.Is(err, errSchema) {
+			return fmt.Errorf("Ready: %v, want errSchema", err)
+		}
+		return nil
+	})
+	migrate(t, cfg)
+	d.ready(t)
 }
 
 func TestNoRedisAtAll(t *testing.T) {
@@ -632,10 +686,11 @@ func TestReload(t *testing.T) {
 
 	next.RPC.Timeout = config.Duration(3 * time.Second)
 	next.Redis.Source = map[string]Source{"other:1": {Network: "tcp", Address: "localhost:1"}}
+	next.MySQL.Source = map[string]MySQLSource{"other:1": {Network: "tcp", Address: "localhost:1", Database: "d", User: "u"}}
 	if restart, err = d.Reload(next); err != nil {
 		t.Fatal(err)
 	}
-	same(t, "needs a restart", restart, []string{"redis.source", "rpc.timeout"})
+	same(t, "needs a restart", restart, []string{"mysql.source", "redis.source", "rpc.timeout"})
 	pw := Source{Network: "tcp", Address: "localhost:1", Password: config.NewSecret([]byte("a"))}
 	again := pw
 	again.Password = config.NewSecret([]byte("a"))

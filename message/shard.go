@@ -28,8 +28,10 @@ const (
 	// shardCheck is how often a shard without trouble is pinged all the same: its
 	// settings may be changed under us, and its master, too.
 	shardCheck = time.Minute
-	// sweepRest is the pause between two sweeps that found nothing.
+	// sweepRest is the pause between two sweeps that found nothing, and sweepMore
+	// that after one that found more than it could drop.
 	sweepRest = time.Second
+	sweepMore = 50 * time.Millisecond
 )
 
 // shard is one store, with a breaker before it. A call that the store is slow to
@@ -39,6 +41,7 @@ type shard struct {
 	name   string
 	weight int
 	store  store
+	rest   time.Duration // between two sweeps
 
 	suspect  chan struct{} // holds one: ping it
 	answered chan struct{} // closed when it has answered for the first time
@@ -60,7 +63,7 @@ var errNotAsked = fmt.Errorf("%w: it has not been asked yet", errUnavailable)
 
 func newShard(name string, weight int, s store) *shard {
 	h := &shard{
-		name: name, weight: weight, store: s,
+		name: name, weight: weight, store: s, rest: sweepRest,
 		suspect:  make(chan struct{}, 1),
 		answered: make(chan struct{}),
 		sparse:   rate.Sometimes{First: 1, Interval: time.Second},
@@ -154,9 +157,9 @@ func (h *shard) tidy(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			h.note(err)
 		}
-		rest := sweepRest
+		rest := h.rest
 		if more {
-			rest /= 20
+			rest = sweepMore
 		}
 		select {
 		case <-ctx.Done():

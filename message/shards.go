@@ -34,31 +34,56 @@ func newShards(all []*shard) *shards {
 	return s
 }
 
-// openShards opens the stores that cfg names. Redis is connected to when it is
-// first asked.
+// openShards opens the stores that cfg names. Redis and MySQL are connected to when
+// they are first asked.
 func openShards(cfg Config, now func() time.Time) (*shards, error) {
-	if cfg.Storage.Type == Embedded {
+	switch cfg.Storage.Type {
+	case Embedded:
 		s, err := openBolt(cfg.Storage.Path, cfg.keep(), now)
 		if err != nil {
 			return nil, err
 		}
 		return newShards([]*shard{newShard(Embedded, 1, s)}), nil
-	}
-	var all []*shard
-	for key, src := range cfg.Redis.Source {
-		node, weight, ok := splitSource(key)
-		if !ok {
-			return nil, fmt.Errorf("message: redis.source: %q is not <node>:<weight>", key)
+	case MySQL:
+		all, err := openSources("mysql.source", cfg.MySQL.Source, func(src MySQLSource) (store, error) {
+			return openMySQL(mysqlOptions{
+				Source: src, Idle: cfg.MySQL.Idle, Active: cfg.MySQL.Active, IdleTimeout: cfg.MySQL.Timeout.D(),
+				Durability: cfg.MySQL.Durability, Newest: cfg.keep(), Now: now,
+			})
+		})
+		for _, h := range all {
+			h.rest = cfg.MySQL.Clean.D()
 		}
-		all = append(all, newShard(node, weight, openRedis(redisOptions{
+		return newShards(all), err
+	}
+	all, err := openSources("redis.source", cfg.Redis.Source, func(src Source) (store, error) {
+		return openRedis(redisOptions{
 			Network: src.Network, Address: src.Address, Password: src.Password,
 			Prefix: cfg.Redis.Prefix, Idle: cfg.Redis.Idle, Active: cfg.Redis.Active,
 			IdleTimeout: cfg.Redis.Timeout.D(), AllowEviction: cfg.Redis.AllowEviction,
 			Durability: cfg.Redis.Durability,
 			Newest:     cfg.keep(), Now: now,
-		})))
+		}), nil
+	})
+	return newShards(all), err
+}
+
+// openSources opens a store for each line of the table key. What is open after an
+// error is the caller's to close.
+func openSources[S any](key string, sources map[string]S, open func(S) (store, error)) ([]*shard, error) {
+	var all []*shard
+	for name, src := range sources {
+		node, weight, ok := splitSource(name)
+		if !ok {
+			return all, fmt.Errorf("message: %s: %q is not <node>:<weight>", key, name)
+		}
+		s, err := open(src)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, newShard(node, weight, s))
 	}
-	return newShards(all), nil
+	return all, nil
 }
 
 func (s *shards) weights() map[string]int {

@@ -79,7 +79,7 @@ func (s Source) String() string { return s.Network + "@" + s.Address }
 // MarshalText returns String, so that a printed configuration has no password.
 func (s Source) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// splitSource returns the parts of a key of redis.source, "<node>:<weight>".
+// splitSource returns the parts of a key of a source table, "<node>:<weight>".
 func splitSource(key string) (node string, weight int, ok bool) {
 	i := strings.LastIndexByte(key, ':')
 	if i <= 0 {
@@ -89,30 +89,44 @@ func splitSource(key string) (node string, weight int, ok bool) {
 	return key[:i], weight, err == nil && weight >= 1 && weight <= 100
 }
 
-func validateSources(sources map[string]Source, p *config.Problems) {
+// sourced is what the sources of all kinds of shards have.
+type sourced interface {
+	wrong() string         // "": nothing
+	place() string         // one store has one
+	String() string        // without the password
+	secret() config.Secret // the password
+}
+
+func (s Source) wrong() string         { return s.problem }
+func (s Source) place() string         { return s.String() }
+func (s Source) secret() config.Secret { return s.Password }
+
+// validateSources checks the table key, where example is a line and kind what its
+// values name.
+func validateSources[S sourced](key, example, kind string, sources map[string]S, p *config.Problems) {
 	if len(sources) == 0 {
-		p.Addf(`redis.source: no shards; name at least one, like "node1:1" = "tcp@localhost:6379"`)
+		p.Addf("%s: no shards; name at least one, like %s", key, example)
 	}
 	nodes, places := make(map[string]string), make(map[string]string)
-	for _, key := range slices.SortedFunc(maps.Keys(sources), cmp.Compare[string]) {
-		node, _, ok := splitSource(key)
-		s := sources[key]
+	for _, name := range slices.SortedFunc(maps.Keys(sources), cmp.Compare[string]) {
+		node, _, ok := splitSource(name)
+		s := sources[name]
 		switch {
 		case !ok:
-			p.Addf(`redis.source: %q: want "<node>:<weight>" with a weight 1..100, like "node1:1"`, key)
+			p.Addf(`%s: %q: want "<node>:<weight>" with a weight 1..100, like "node1:1"`, key, name)
 		case nodes[node] != "":
-			p.Addf("redis.source: %q and %q are the same node; remove one", nodes[node], key)
-		case s.problem != "":
-			p.Addf("redis.source: %q: %s", key, s.problem)
-		case places[s.String()] != "":
-			p.Addf("redis.source: %q and %q are the same Redis; remove one", places[s.String()], key)
+			p.Addf("%s: %q and %q are the same node; remove one", key, nodes[node], name)
+		case s.wrong() != "":
+			p.Addf("%s: %q: %s", key, name, s.wrong())
+		case places[s.place()] != "":
+			p.Addf("%s: %q and %q are the same %s; remove one", key, places[s.place()], name, kind)
 		}
-		nodes[node], places[s.String()] = key, key
+		nodes[node], places[s.place()] = name, name
 	}
 }
 
-func sameSources(a, b map[string]Source) bool {
-	return maps.EqualFunc(a, b, func(a, b Source) bool {
-		return a.Network == b.Network && a.Address == b.Address && bytes.Equal(a.Password.Bytes(), b.Password.Bytes())
+func sameSources[S sourced](a, b map[string]S) bool {
+	return maps.EqualFunc(a, b, func(a, b S) bool {
+		return a.String() == b.String() && bytes.Equal(a.secret().Bytes(), b.secret().Bytes())
 	})
 }

@@ -73,6 +73,11 @@ func benchStores(b *testing.B, run func(*testing.B, store)) {
 		defer s.Close()
 		run(b, s)
 	})
+	b.Run("store=mysql", func(b *testing.B) {
+		s := openTestMySQL(b, testMySQL(testenv.MariaDB(b), time.Now))
+		defer s.Close()
+		run(b, s)
+	})
 	b.Run("store=embedded", func(b *testing.B) {
 		s, err := openBolt(b.TempDir(), keepForTest, time.Now)
 		if err != nil {

@@ -17,5 +17,10 @@ func main() {
 			return err
 		},
 		Run: assemble.Message,
+		Tasks: []daemon.Task{{
+			Flag:  "migrate-schema",
+			Usage: "prepare the databases of mysql.source, or bring them up to date, and exit: 0 if they are ready, 1 if not",
+			Do:    assemble.MigrateMessage,
+		}},
 	}, os.Args[1:]))
 }

@@ -6,7 +6,7 @@
 //	4  comet  comet/client  web  web/client  message  internal/directory
 //	3  internal/peer
 //	2  internal/{rpcnet,registry,ops,daemon}
-//	1  internal/{wire,ketama,mid,msg,config,backoff,batch,version}
+//	1  internal/{wire,ketama,mid,msg,config,backoff,batch,version}  scripts (the schema)
 //	   tests only: internal/{testenv,e2e,chaos,arch}  conf  docs
 //
 // An import goes to a lower level, so packages of one level are blind to each

@@ -57,6 +57,16 @@ func canonical(raw []byte) (json.RawMessage, error) {
 	return out.Bytes(), nil
 }
 
+// Stored returns a body that a store gave back as Canonical would, at whatever
+// length: escaping may have made it longer than what came. Raw is returned where
+// it is that already. Errors: ErrNotUTF8, ErrNotJSON.
+func Stored(raw []byte) (json.RawMessage, error) {
+	if Check(raw) == nil {
+		return raw, nil
+	}
+	return canonical(raw)
+}
+
 // Check returns ErrNotUTF8 or ErrNotJSON unless body is what Canonical returns
 // for it. Where a peer or a store says that it is, this costs less than doing it
 // again.

@@ -2,6 +2,8 @@ package assemble
 
 import (
 	"context"
+	"fmt"
+	"io"
 
 	"gopush-cluster/internal/config"
 	"gopush-cluster/internal/registry"
@@ -22,6 +24,18 @@ func Message(ctx context.Context, path string, reload <-chan struct{}) error {
 			return m.unit, err
 		},
 	}.run(ctx, path, reload)
+}
+
+// MigrateMessage prepares the databases that the file at path names, and writes
+// what it does to out.
+func MigrateMessage(ctx context.Context, path string, out io.Writer) error {
+	cfg, err := LoadMessage(path)
+	if err != nil {
+		return err
+	}
+	return inFile(path, message.MigrateSchema(ctx, cfg, func(format string, args ...any) {
+		fmt.Fprintf(out, format+"\n", args...)
+	}))
 }
 
 // messageUnit is a message daemon and what it stands on.

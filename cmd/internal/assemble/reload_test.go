@@ -102,6 +102,12 @@ redis.allow_eviction = true
 redis.durability = "fsync"
 redis.store = 22
 redis.source = {"a:1" = "tcp@h:1"}
+mysql.clean = "2m"
+mysql.timeout = "6m"
+mysql.idle = 1
+mysql.active = 2
+mysql.durability = "fsync"
+mysql.source = {"a:1" = "u@tcp(h:1)/d"}
 stat.bind = ["127.0.0.1:4"]
 pprof.bind = ["127.0.0.1:5"]
 log.v = 1
