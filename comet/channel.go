@@ -33,7 +33,8 @@ type channel struct {
 	pushes   []*push // not yet answered, in order
 	saving   bool    // a run of pushes is under way to the store
 	handing  bool    // a push that is not stored is under way to former owners of the key
-	asked    bool    // former owners have said how far they are
+	asked    bool    // former owners, how far they are; some may have given no answer
+	sure     int64   // the ring in which nobody else is known to have given more than given; 0: none
 	leaving  int     // holds to release when this turn ends
 
 	based    bool      // the store's last mid of the key has been learned
@@ -116,7 +117,11 @@ func (c *channel) turn(ev event) {
 
 // channel makes a channel for a key that has none, for table.acquire.
 func (e *env) channel(key string) func(high int64) *channel {
+	sure := int64(0)
+	if ring := e.moves.Epoch(); len(e.moves.Former(key)) == 0 {
+		sure = ring // and what former owners gave is in the high mark to come
+	}
 	return func(high int64) *channel {
-		return &channel{key: key, env: e, given: high}
+		return &channel{key: key, env: e, given: high, sure: sure}
 	}
 }

@@ -2,6 +2,7 @@ package comet
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/golang/glog"
@@ -65,21 +66,25 @@ func (c *channel) handOn(p *push) bool {
 // is not nil, and calls then in the turn that knows. Who is silent is told, and
 // not waited for. It returns false if there are none.
 func (c *channel) askFormer(p *payload, then func()) bool {
+	ring := c.env.moves.Epoch()
 	former := c.env.moves.Former(c.key)
 	if len(former) == 0 {
 		return false
 	}
 	c.hold()
 	var mu sync.Mutex
-	open, most := len(former), int64(0)
-	answered := func(given int64) {
+	open, at := len(former), formerAt{ring: ring, then: then}
+	answered := func(given int64, err error) {
 		mu.Lock()
 		open--
-		most = max(most, given)
-		last, given := open == 0, most
+		at.given = max(at.given, given)
+		if err != nil {
+			at.ring = 0
+		}
+		last := open == 0
 		mu.Unlock()
 		if last {
-			c.post(formerAt{given, then})
+			c.post(at)
 		}
 	}
 	for _, to := range former {
@@ -89,30 +94,35 @@ func (c *channel) askFormer(p *payload, then func()) bool {
 				glog.Infof("comet: former owner did not answer addr=%s key=%q err=%q", to.Addr(), c.key, err)
 			}
 			if !silent {
-				answered(given)
+				answered(given, err)
 			}
 		})
 		if silent {
-			answered(0)
+			answered(0, errSilent)
 		}
 	}
 	return true
 }
 
+// errSilent stands for the answer of a former owner that is not waited for.
+var errSilent = errors.New("comet: silent for long")
+
 // formerAt brings how far former owners are: the largest mid that one of them
 // has given to anyone.
 type formerAt struct {
+	ring  int64 // that they were asked in; 0: not all have answered
 	given int64
 	then  func()
 }
 
 func (e formerAt) handle(c *channel) {
 	c.leaving++
-	c.given, c.asked = max(c.given, e.given), true
+	c.given, c.sure, c.asked = max(c.given, e.given), e.ring, true
 	e.then()
 }
 
-// forwarded brings what the new owner of the key hands on, or asks.
+// forwarded brings a stored message that the new owner of the key hands on, or
+// word of one, or asks how far the key is here.
 type forwarded struct {
 	peer.ForwardItem
 	body  *payload     // nil: none
@@ -122,10 +132,6 @@ type forwarded struct {
 func (e forwarded) handle(c *channel) {
 	c.leaving++
 	switch {
-	case e.Mid == 0 && e.body != nil:
-		if len(c.sessions) > 0 && c.based {
-			c.queue(e.body)
-		}
 	case e.Mid > 0 && e.body != nil:
 		c.stored(&delivery{payload: e.body, mid: e.Mid, prev: e.Prev, stored: true, expires: e.ExpireAt}, e.Mid, e.Prev)
 	case e.Mid > 0:
@@ -137,13 +143,43 @@ func (e forwarded) handle(c *channel) {
 // forward takes what the new owner of keys hands on, and says how far each key
 // is here. Of a key that nobody is connected to any more, its shard of the table
 // knows enough.
-func (s *Server) forward(args *peer.ForwardArgs) []peer.ForwardResult {
+func (s *Server) forward(ctx context.Context, args *peer.ForwardArgs) []peer.ForwardResult {
 	bodies := make([]*payload, len(args.Bodies))
 	for i, b := range args.Bodies {
 		if msg.Check(b) == nil {
 			bodies[i] = &payload{msg: b}
 		}
 	}
+	body := func(it peer.ForwardItem) *payload {
+		if it.Body < 0 || it.Body >= len(bodies) {
+			return nil
+		}
+		return bodies[it.Body]
+	}
+	// What is not stored goes the way of a push: a save that is under way here
+	// may take the very mid that comes next.
+	var unstored []peer.ForwardItem
+	for _, it := range args.Items {
+		if it.Mid == 0 && body(it) != nil {
+			unstored = append(unstored, it)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, handedTime)
+	defer cancel()
+	call := newCall(ctx, len(unstored))
+	items := make([]push, len(unstored))
+	keys := make([]string, len(unstored))
+	for i, it := range unstored {
+		p := &items[i]
+		p.payload, p.call, p.index, p.handed = body(it), call, i, true
+		keys[i] = it.Key
+		if c := s.env.table.find(it.Key); c != nil {
+			c.post(pushed{p})
+		} else {
+			p.refuse(peer.OK)
+		}
+	}
+	s.await(call, items, keys)
 	results := make([]peer.ForwardResult, len(args.Items))
 	for i, it := range args.Items {
 		c := s.env.table.find(it.Key)
@@ -152,15 +188,15 @@ func (s *Server) forward(args *peer.ForwardArgs) []peer.ForwardResult {
 			continue
 		}
 		given := make(chan int64, 1)
-		e := forwarded{ForwardItem: it, given: given}
-		if it.Body >= 0 && it.Body < len(bodies) {
-			e.body = bodies[it.Body]
-		}
-		c.post(e)
+		c.post(forwarded{ForwardItem: it, body: body(it), given: given})
 		results[i].Given = <-given
 	}
 	return results
 }
+
+// handedTime is how long a message that is not stored may wait at a former owner
+// for the store.
+const handedTime = forwardTime / 4
 
 // handOver tells the owner of a key of a message that was saved here though the
 // key has moved meanwhile.

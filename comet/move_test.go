@@ -311,9 +311,103 @@ func TestSaveThatEndsAfterTheMoveIsToldToTheNewOwner(t *testing.T) {
 	})
 }
 
+// floorOfNext pushes to the new owner, and returns the floor that the store was told.
+func (m *move) floorOfNext(t *testing.T) int64 {
+	t.Helper()
+	var floor int64
+	m.to.lanes.messages = floorSpy{m.to.msgs, &floor}
+	m.to.mustPush("k", `"spied on"`, true)
+	m.to.lanes.messages = m.to.msgs
+	return floor
+}
+
+// floorSpy notes the floor of each save.
+type floorSpy struct {
+	*fakeMessages
+	floor *int64
+}
+
+func (s floorSpy) Save(ctx context.Context, args peer.SaveArgs) (peer.SaveReply, error) {
+	*s.floor = args.Items[0].Floor
+	return s.fakeMessages.Save(ctx, args)
+}
+
+// A stored message has to lie above all that a former owner gave. Where that is
+// not known for sure, the store leaves room for it, once.
+func TestStoredMessageLeavesRoomForTheFormerOwners(t *testing.T) {
+	room := func(t *testing.T, m *move, when string, want bool) {
+		t.Helper()
+		if floor := m.floorOfNext(t); (floor < 0) != want {
+			t.Errorf("%s: floor %d, want room for others: %v", when, floor, want)
+		}
+	}
+	moving(t, func(t *testing.T, m *move) {
+		m.to.live("k")
+		room(t, m, "the former owner has answered", false)
+		m.to.ring.move("foreign")
+		room(t, m, "in another ring", true)
+		room(t, m, "above what was given before", false)
+		m.toFrom.hangs.Store(true)
+		go m.to.push("k", `"not stored"`, false)
+		synctest.Wait()
+		room(t, m, "a message is on its way to a former owner", true)
+		time.Sleep(2 * forwardTime)
+		room(t, m, "it was not answered", true)
+		room(t, m, "above what it may have been given", false)
+	})
+	moving(t, func(t *testing.T, m *move) {
+		m.toFrom.fail = func(string) error { return rpcnet.ErrLost }
+		m.to.live("k")
+		m.to.ring.former = nil // done, with a mark that came too late for this channel
+		room(t, m, "a former owner that never answered", true)
+	})
+	moving(t, func(t *testing.T, m *move) {
+		m.to.ring.former = nil
+		m.to.live("k")
+		room(t, m, "no former owner", false)
+	})
+}
+
+// What the new owner hands on waits for a save that is under way at the former
+// one, which may take the very mid that comes next, but not for long.
+func TestHandedOnMessageWaitsForTheSaveOfTheFormerOwner(t *testing.T) {
+	for name, tt := range map[string]struct {
+		save time.Duration
+		want []string
+	}{
+		"in time":  {handedTime / 2, []string{`"before"`, `"given"`, `"late"`, `"not stored"`}},
+		"too late": {handedTime * 2, []string{`"before"`, `"given"`, `"late"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			moving(t, func(t *testing.T, m *move) {
+				_, here := m.to.live("k")
+				m.from.msgs.now = func() time.Time { return time.Now().Add(-time.Minute) } // the store's clock gives no room
+				slow := hookOn("save", func() error { time.Sleep(tt.save); return nil })
+				m.from.msgs.set(slow, nil)
+				go m.from.push("k", `"late"`, true) // the ring there is still the former one
+				synctest.Wait()
+				begun := time.Now()
+				m.to.mustPush("k", `"not stored"`, false)
+				if d := time.Since(begun); d != min(tt.save, handedTime) {
+					t.Errorf("the push took %v, want %v", d, min(tt.save, handedTime))
+				}
+				time.Sleep(time.Second)
+				m.from.msgs.set(nil, nil)
+				if m.waitsSession.ended() {
+					t.Errorf("the session ended: %v", m.waitsSession.reason())
+				}
+				wantBodies(t, m.waits, tt.want...)
+				if all := here.messages(t); len(all) == 0 || string(all[0].Msg) != `"not stored"` {
+					t.Errorf("the new owner's session has %s", bodies(all))
+				}
+			})
+		})
+	}
+}
+
 func TestForwardOfNonsense(t *testing.T) {
 	moving(t, func(t *testing.T, m *move) {
-		results := m.from.forward(&peer.ForwardArgs{
+		results := m.from.forward(t.Context(), &peer.ForwardArgs{
 			Bodies: []json.RawMessage{json.RawMessage("{\n}")},
 			Items: []peer.ForwardItem{
 				{Key: "k", Body: 0}, {Key: "k", Body: 5}, {Key: "k", Body: -7}, {Key: "k", Body: 0, Mid: 1 << 62},

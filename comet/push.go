@@ -101,11 +101,18 @@ func (s *Server) push(ctx context.Context, pushes []peer.Push) []peer.PushResult
 			}
 		}
 	}
+	s.await(c, items, keys)
+	return c.results
+}
+
+// await returns when each of items, which are c's, has its answer. What has none
+// when c's time is over fails.
+func (s *Server) await(c *call, items []push, keys []string) {
 	c.finish()
 	select {
 	case <-c.done:
-		return c.results
-	case <-ctx.Done():
+		return
+	case <-c.ctx.Done():
 	}
 	for i := range items {
 		if !items[i].claim() {
@@ -118,7 +125,6 @@ func (s *Server) push(ctx context.Context, pushes []peer.Push) []peer.PushResult
 		}
 	}
 	<-c.done // whoever claimed one before us answers at once
-	return c.results
 }
 
 func checkPush(p peer.Push) error {

@@ -25,6 +25,7 @@ type run struct {
 	ctx    context.Context // of the most patient of them
 	key    string
 	floor  int64
+	ring   int64 // when it was begun
 	known  int64 // nonces are looked for above it
 	pushes []*push
 }
@@ -47,8 +48,8 @@ const (
 // save sends the pushes with an expiry at the head of the queue to the store.
 func (c *channel) save() {
 	r := &run{key: c.key, floor: c.given, known: c.searched()}
-	if !c.asked && len(c.env.moves.Former(c.key)) > 0 {
-		r.floor = mid.Unknown // they may have given more than we know of
+	if r.ring = c.env.moves.Epoch(); c.handing || c.sure != r.ring {
+		r.floor = mid.AtLeast(c.given) // former owners may have given more
 	}
 	bytes := 0
 	for _, p := range c.pushes {
@@ -118,6 +119,9 @@ func (e saved) handle(c *channel) {
 				answer = append(answer, func() { p.answer(peer.PushResult{Mid: r.Mid}) })
 			}
 			c.stored(d, r.Mid, r.Prev)
+			if r.Mid != r.Prev { // above whatever former owners had given
+				c.sure = e.ring
+			}
 			if d != nil {
 				c.forwardStored(d, r.Mid, r.Prev)
 			}

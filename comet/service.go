@@ -114,7 +114,9 @@ func (v *Service) Sync(args *peer.SyncArgs, reply *peer.SyncReply) (err error) {
 // before.
 func (v *Service) Forward(args *peer.ForwardArgs, reply *peer.ForwardReply) (err error) {
 	defer rpcnet.Recover("CometRPC.Forward", &err)
-	reply.Results = v.s.forward(args)
+	ctx, cancel := v.within(args.Budget)
+	defer cancel()
+	reply.Results = v.s.forward(ctx, args)
 	return nil
 }
 

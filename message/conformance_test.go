@@ -189,6 +189,11 @@ func testBlind(t *testing.T, f *fixture, key string) {
 	same(t, "no last to step past", first, saved{mid: mid.Next(0, 0, f.clock.mid())})
 	second := f.save1(t, it)
 	same(t, "a step of mid.Blind", second, saved{mid: first.mid + mid.Blind, prev: first.mid})
+	it.floor = mid.AtLeast(second.mid + 2*mid.Blind)
+	third := f.save1(t, it)
+	same(t, "above what is known to be given", third, saved{mid: second.mid + 2*mid.Blind + mid.Step, prev: second.mid})
+	it.floor = mid.AtLeast(third.mid - mid.Step)
+	same(t, "a step of mid.Blind still", f.save1(t, it), saved{mid: third.mid + mid.Blind, prev: third.mid})
 }
 
 func testImpossibleFloor(t *testing.T, f *fixture, key string) {

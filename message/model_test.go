@@ -130,7 +130,7 @@ func testModel(t *testing.T, f *fixture, key string) {
 					it.msg.Body = json.RawMessage(fmt.Sprint(rnd.IntN(2)))
 				}
 				it.known = max(0, m.last-rnd.Int64N(5*mid.Step))
-				it.floor = []int64{0, mid.Unknown, m.last + rnd.Int64N(400), m.last / 2}[rnd.IntN(4)]
+				it.floor = []int64{0, mid.Unknown, m.last + rnd.Int64N(400), m.last / 2, mid.AtLeast(m.last + rnd.Int64N(2*mid.Blind))}[rnd.IntN(5)]
 				trail = append(trail, fmt.Sprintf("save %+v", it))
 				got, want = f.Save(t.Context(), []item{it})[0], m.save(it, clock, now)
 			case n < 80:

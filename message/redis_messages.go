@@ -22,7 +22,7 @@ func (s *redisStore) Save(ctx context.Context, items []item) []saved {
 		func(it item, now time.Time) call {
 			clock := mid.Of(now)
 			blind, known, pending := int64(0), decimal(max(it.known, 0)), ""
-			if it.floor == mid.Unknown {
+			if _, more := mid.Known(it.floor); more {
 				blind = mid.Blind
 			}
 			if it.everywhere() {

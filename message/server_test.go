@@ -316,7 +316,7 @@ func TestSaveAndRead(t *testing.T) {
 func TestSaveInvalid(t *testing.T) {
 	d := start(t, testConfig(t)).ready(t)
 	c := d.client(t)
-	args := saveArgs("no key", "long key", "low body", "high body", "empty body", "bad nonce", "long nonce", "no expiry", "late expiry", "low floor", "id without a nonce", "good")
+	args := saveArgs("no key", "long key", "low body", "high body", "empty body", "bad nonce", "long nonce", "no expiry", "late expiry", "id without a nonce", "good")
 	args.Bodies = append(args.Bodies, nil)
 	items := args.Items
 	items[0].Key = ""
@@ -328,8 +328,7 @@ func TestSaveInvalid(t *testing.T) {
 	items[6].Nonce = strings.Repeat("x", 65)
 	items[7].ExpireAt = 0
 	items[8].ExpireAt = maxExpiry + 1
-	items[9].Floor = -2
-	items[10].Nonce, items[10].Named = "", true
+	items[9].Nonce, items[9].Named = "", true
 	got, err := c.Save(t.Context(), args)
 	if err != nil {
 		t.Fatal(err)

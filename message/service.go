@@ -11,7 +11,6 @@ import (
 	"github.com/golang/glog"
 
 	"gopush-cluster/internal/config"
-	"gopush-cluster/internal/mid"
 	"gopush-cluster/internal/msg"
 	"gopush-cluster/internal/peer"
 	"gopush-cluster/internal/rpcnet"
@@ -84,8 +83,6 @@ func checkSave(it peer.SaveItem, bodies []json.RawMessage) error {
 		return invalid("nonce of %d bytes", len(it.Nonce))
 	case it.ExpireAt <= 0 || it.ExpireAt > maxExpiry:
 		return invalid("expires at %d", it.ExpireAt)
-	case it.Floor < 0 && it.Floor != mid.Unknown:
-		return invalid("floor %d", it.Floor)
 	}
 	return nil
 }

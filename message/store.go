@@ -94,7 +94,7 @@ type item struct {
 	key string
 	msg msg.Message // its Mid matters to Put only
 
-	floor   int64 // the mid lies above it; mid.Unknown: at least mid.Blind past the last one
+	floor   int64 // the mid lies above it; mid.AtLeast: and mid.Blind past the last one
 	known   int64 // the nonce is looked for among members above it
 	retry   bool  // the nonce is looked for among all members
 	named   bool  // the nonce is the caller's id: it is also looked for where only ids are kept, and kept there
@@ -127,8 +127,8 @@ type found struct {
 // floor that no daemon can have made raises nothing, or one wrong caller would
 // take a key's mids to the end of the numbers.
 func (it item) least(clock int64) int64 {
-	floor := it.floor
-	if floor == mid.Unknown || mid.Foreign(floor, clock) {
+	floor, _ := mid.Known(it.floor)
+	if mid.Foreign(floor, clock) {
 		floor = 0
 	}
 	return mid.Next(0, floor, clock)
@@ -137,7 +137,7 @@ func (it item) least(clock int64) int64 {
 // next returns the mid of item, given the last one of its key.
 func (it item) next(last, clock int64) int64 {
 	floor := int64(0)
-	if it.floor == mid.Unknown {
+	if _, more := mid.Known(it.floor); more {
 		floor = mid.Unknown
 	}
 	return max(it.least(clock), mid.Next(last, floor, clock))

@@ -14,7 +14,7 @@ const (
 	// know the floor: room for 1,024 messages that a comet gave mids without
 	// storing them.
 	Blind = 1024 * Step
-	// Unknown says in place of a floor that the caller knows none.
+	// Unknown says in place of a floor that the caller knows none: AtLeast(0).
 	Unknown = int64(-1)
 
 	// ahead is how far in the future a mid may lie before it is called foreign
@@ -30,12 +30,26 @@ func Time(m int64) time.Time {
 	return time.Unix(m/Second, m%Second*100).UTC()
 }
 
+// AtLeast returns the floor of a caller who knows that mids up to m were given,
+// and that others may have given larger ones. Such a floor is negative.
+func AtLeast(m int64) int64 { return ^m }
+
+// Known returns the mid that a floor stands for, and whether others may have
+// given larger ones.
+func Known(floor int64) (m int64, more bool) {
+	if floor < 0 {
+		return ^floor, true
+	}
+	return floor, false
+}
+
 // Next returns the mid of the next stored message: the smallest multiple of
-// Step that is > last, > floor and >= clock. With floor [Unknown] it lies at
-// least [Blind] past last.
+// Step that is > last, > floor and >= clock. With a floor of [AtLeast] it lies
+// at least [Blind] past last.
 func Next(last, floor, clock int64) int64 {
-	if floor == Unknown && last > 0 {
-		floor = last + Blind - 1
+	floor, more := Known(floor)
+	if more && last > 0 {
+		floor = max(floor, last+Blind-1)
 	}
 	return ceil(max(last+1, floor+1, clock))
 }

@@ -22,6 +22,9 @@ func TestNext(t *testing.T) {
 		{"foreign last", 1041, 0, 0, 1120},
 		{"blind save steps past what a comet may have given", 1040, Unknown, 0, 1040 + Blind},
 		{"blind save on a fresh key", 0, Unknown, 1000, 1040},
+		{"blind save with a floor below its step", 1040, AtLeast(2000), 0, 1040 + Blind},
+		{"blind save with a floor above its step", 1040, AtLeast(1040 + Blind + 160), 0, 1040 + Blind + 240},
+		{"blind save with a floor on a fresh key", 0, AtLeast(2000), 1000, 2080},
 		{"blind save, clock far ahead", 1040, Unknown, 1e9, 1e9},
 	}
 	for _, tt := range tests {

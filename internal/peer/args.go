@@ -103,7 +103,7 @@ type (
 		Body     int   // index into SaveArgs.Bodies
 		ExpireAt int64 // unix second, > 0
 		Nonce    string
-		Floor    int64 // largest mid the comet gave the key; mid.Unknown: caller knows none
+		Floor    int64 // largest mid the comet gave the key; mid.AtLeast: others may have given more
 		Known    int64 // the nonce is looked for above this mid, unless Retry
 		Retry    bool  // look for the nonce among all members
 		// Named says that the nonce is an id which the caller of a push gave it, and
