@@ -43,15 +43,16 @@ func (o *oldComet) knows(want map[string]int) error {
 	return nil
 }
 
-// serve answers calls until the test ends, and returns where.
-func (o *oldComet) serve(t *testing.T) string {
+// serveOld answers the calls of a daemon, under its name, until the test ends,
+// and returns where.
+func serveOld(t *testing.T, name string, daemon any) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := rpc.NewServer()
-	if err := s.RegisterName("CometRPC", o); err != nil {
+	if err := s.RegisterName(name, daemon); err != nil {
 		t.Fatal(err)
 	}
 	var served sync.WaitGroup
@@ -66,7 +67,7 @@ func (o *oldComet) serve(t *testing.T) string {
 	})
 	t.Cleanup(func() {
 		l.Close()
-		served.Wait() // the webs are gone, and their connections with them
+		served.Wait() // our daemons are gone, and their connections with them
 	})
 	return l.Addr().String()
 }
@@ -76,7 +77,7 @@ func (o *oldComet) serve(t *testing.T) string {
 func TestWebsTellTheRing(t *testing.T) {
 	t.Parallel()
 	old := &oldComet{}
-	addr := old.serve(t)
+	addr := serveOld(t, "CometRPC", old)
 	c := start(t, options{webs: 2})
 	conn := c.dialZK()
 	told := func(want map[string]int) {
