@@ -150,16 +150,7 @@ func (a *agreeing) allSee(ring viewReply) error {
 		if !d.Running() {
 			continue
 		}
-		var got viewReply
-		var err error
-		switch d.kind {
-		case "comet":
-			got, err = ask[viewReply](d.rpc, "CometRPC.View", 0)
-		case "message":
-			got, err = ask[viewReply](d.rpc, "MessageRPC.View", 0)
-		default:
-			got, err = nodesOf(d)
-		}
+		got, err := d.view()
 		if err != nil {
 			return err
 		}
@@ -168,6 +159,18 @@ func (a *agreeing) allSee(ring viewReply) error {
 		}
 	}
 	return nil
+}
+
+// view returns the ring as d sees it.
+func (d *daemon) view() (viewReply, error) {
+	switch d.kind {
+	case "comet":
+		return ask[viewReply](d.rpc, "CometRPC.View", 0)
+	case "message":
+		return ask[viewReply](d.rpc, "MessageRPC.View", 0)
+	default:
+		return nodesOf(d)
+	}
 }
 
 func (a *agreeing) running() (n int) {

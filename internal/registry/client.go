@@ -217,5 +217,5 @@ func statOf(s *zk.Stat) stat {
 	if s == nil {
 		return stat{}
 	}
-	return stat{version: s.Version, mzxid: s.Mzxid, pzxid: s.Pzxid, owner: s.EphemeralOwner}
+	return stat{version: s.Version, mzxid: s.Mzxid, pzxid: s.Pzxid, ctime: s.Ctime, owner: s.EphemeralOwner}
 }

@@ -24,6 +24,7 @@
 // again when the session is gone, and neither ever ends by itself.
 //
 // A ring carries an epoch, by which two views of it can be ordered. It is made
-// of ZooKeeper's transaction ids, so an ensemble that was wiped begins anew; a
-// daemon that meets one forgets the old epoch (see ZooKeeper).
+// of ZooKeeper's transaction ids, so an ensemble that was wiped begins anew: the
+// epochs of a younger Root are newer. A Watch that meets one waits for those it
+// knew to register again (see forgotten).
 package registry

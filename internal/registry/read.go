@@ -18,7 +18,8 @@ const readers = 16
 // pass is everything under the two roots as read once. While others write, its
 // parts may be of different moments; two equal passes are one moment.
 type pass struct {
-	pzxid    int64 // of the comets' root
+	root     int64 // when the comets' root was made
+	pzxid    int64 // of that root
 	comets   []rawNode
 	messages []rawChild
 }
@@ -80,7 +81,7 @@ func (b *base) readOnce(ctx context.Context) (pass, error) {
 		return pass{}, err
 	}
 	slices.Sort(names)
-	p.pzxid = st.pzxid
+	p.root, p.pzxid = st.ctime, st.pzxid
 	p.comets = make([]rawNode, len(names))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(readers)

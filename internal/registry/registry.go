@@ -29,7 +29,8 @@ type Paths struct {
 // base is what ZooKeeper and Memory have in common: everything above a tree.
 type base struct {
 	tree
-	paths Paths
+	paths  Paths
+	recall time.Duration // see forgotten; 0: this tree forgets nothing
 
 	mu      sync.Mutex
 	members map[*Membership]struct{} // those that have not left

@@ -58,9 +58,13 @@ func (n Node) Info() Info {
 // Snapshot is one consistent view of the cluster. It is never changed after it
 // was published.
 type Snapshot struct {
-	// Epoch orders two views: the larger is newer. It is 0 before anything was
-	// read.
-	Epoch    int64
+	// Epoch orders two views of one ensemble: the larger is newer. It is 0
+	// before anything was read.
+	Epoch int64
+	// Root is when the root that the comets register under was made, in unix ms
+	// by ZooKeeper's clock. An ensemble that lost its data counts its epochs
+	// anew: those of a younger root are newer, however small. 0: not known.
+	Root     int64
 	Comets   []Node  // by name
 	Messages []Child // by rising sequence
 }

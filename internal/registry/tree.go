@@ -41,6 +41,7 @@ type stat struct {
 	version int32 // counts changes of the data
 	mzxid   int64 // the transaction that last changed the data
 	pzxid   int64 // the transaction that last added or removed a child
+	ctime   int64 // when the znode was made, in unix ms by ZooKeeper's clock
 	owner   int64 // the session that an ephemeral belongs to; 0: persistent
 }
 

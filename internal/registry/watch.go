@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"time"
 
 	"github.com/golang/glog"
 )
@@ -12,13 +13,21 @@ import (
 // nil. While ZooKeeper is away it waits, and says so in the log; the last state
 // stays in force.
 func (b *base) Watch(ctx context.Context, on func(Snapshot)) error {
-	var r reader
+	r := reader{forgotten: forgotten{recall: b.recall}}
+	look := time.AfterFunc(sweep, b.refresh) // when who is missing is given up
+	look.Stop()
+	defer look.Stop()
 	b.follow(ctx, "watch", func(ctx context.Context) error {
 		p, err := b.read(ctx)
-		if err == nil {
-			on(r.snapshot(p))
+		if err != nil {
+			r.interrupt()
+			return err
 		}
-		return err
+		on(r.snapshot(p, time.Now()))
+		if r.waits() {
+			look.Reset(time.Until(r.until))
+		}
+		return nil
 	})
 	return nil
 }
@@ -28,10 +37,11 @@ func (b *base) Watch(ctx context.Context, on func(Snapshot)) error {
 type reader struct {
 	weights map[string]int   // node → weight last seen
 	broken  map[string]int64 // znode → mzxid of the data that was complained about
+	forgotten
 }
 
-func (r *reader) snapshot(p pass) Snapshot {
-	s := Snapshot{Epoch: p.epoch(), Comets: make([]Node, len(p.comets)), Messages: make([]Child, len(p.messages))}
+func (r *reader) snapshot(p pass, now time.Time) Snapshot {
+	s := Snapshot{Epoch: p.epoch(), Root: p.root, Comets: make([]Node, len(p.comets)), Messages: make([]Child, len(p.messages))}
 	weights, broken := make(map[string]int, len(p.comets)), make(map[string]int64)
 	info := func(znode string, data []byte, mzxid int64) Info {
 		i, err := parseInfo(data)
@@ -64,5 +74,5 @@ func (r *reader) snapshot(p pass) Snapshot {
 		s.Messages[i] = Child{Name: raw.name, Info: daemon, Version: raw.mzxid}
 	}
 	r.weights, r.broken = weights, broken
-	return s
+	return r.recollect(p, s, now)
 }

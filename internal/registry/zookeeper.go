@@ -30,7 +30,9 @@ func DialZooKeeper(o Options) *ZooKeeper {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
 	e.done.Go(func() { e.keep(ctx) })
-	return &ZooKeeper{base: newBase(e, Paths{Comet: o.CometPath, Message: o.MessagePath}), ensemble: e}
+	b := newBase(e, Paths{Comet: o.CometPath, Message: o.MessagePath})
+	b.recall = max(recallLeast, (giveUp+2)*o.Timeout)
+	return &ZooKeeper{base: b, ensemble: e}
 }
 
 // Close ends the session, and with it every registration. Watch and Run go on

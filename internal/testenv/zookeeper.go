@@ -67,6 +67,30 @@ func (z *ZooKeeperServer) Wipe() {
 	wipe(z.Process, z.data)
 }
 
+// Save copies the server's data, which it may go on writing to, and returns what
+// puts the copy in the place of the data: it ends the server if it runs, and
+// starts it as it was when it was saved.
+func (z *ZooKeeperServer) Save() (restore func()) {
+	z.t.Helper()
+	saved := filepath.Join(z.t.TempDir(), "data")
+	if err := os.CopyFS(saved, os.DirFS(z.data)); err != nil {
+		z.t.Fatal(err)
+	}
+	return func() {
+		z.t.Helper()
+		if z.Running() {
+			z.Kill()
+		}
+		if err := os.RemoveAll(z.data); err != nil {
+			z.t.Fatal(err)
+		}
+		if err := os.CopyFS(z.data, os.DirFS(saved)); err != nil {
+			z.t.Fatal(err)
+		}
+		z.Start()
+	}
+}
+
 // serving returns nil when the server takes requests. The port answers earlier.
 func (z *ZooKeeperServer) serving() error {
 	line, err := ask(z.addr, "srvr")
