@@ -17,15 +17,15 @@ import (
 func (s *Server) followRing(ctx context.Context) error {
 	for {
 		changed := s.deps.Ring.Changed()
-		epoch := s.deps.Moves.Epoch()
+		epoch, root := s.deps.Moves.Epoch(), s.deps.Moves.Root()
 		if !s.draining.Load() {
 			begun := time.Now()
 			if n := s.sendAway(ctx, endNotOwner, func(c *channel) bool { return s.owns(c.key) != nil }); n > 0 {
 				glog.Infof("comet: sent the clients of keys that moved elsewhere keys=%d after=%s", n, time.Since(begun).Round(time.Millisecond))
 			}
 			// With another ring by now, what was found clean says nothing about this one.
-			if s.awaitMoved(ctx, changed) && s.deps.Moves.Epoch() == epoch {
-				s.tellDone(ctx, changed, epoch)
+			if s.awaitMoved(ctx, changed) && s.deps.Moves.Epoch() == epoch && s.deps.Moves.Root() == root {
+				s.tellDone(ctx, changed, epoch, root)
 			}
 		}
 		select {
@@ -84,7 +84,7 @@ const movedLook = 100 * time.Millisecond
 // tellDone tells every other comet that nobody is connected here to a key of
 // theirs in the ring of that epoch. It tries again until each has heard it, is
 // out of reach, or the ring changes.
-func (s *Server) tellDone(ctx context.Context, changed <-chan struct{}, epoch int64) {
+func (s *Server) tellDone(ctx context.Context, changed <-chan struct{}, epoch, root int64) {
 	ctx, cancel := context.WithCancel(ctx)
 	var watch, tell sync.WaitGroup
 	watch.Go(func() {
@@ -94,7 +94,7 @@ func (s *Server) tellDone(ctx context.Context, changed <-chan struct{}, epoch in
 		}
 		cancel()
 	})
-	args := peer.DoneArgs{Addr: s.info.Addr(), Epoch: epoch, High: s.env.table.highest()}
+	args := peer.DoneArgs{Addr: s.info.Addr(), Epoch: epoch, Root: root, High: s.env.table.highest()}
 	for _, to := range s.deps.Moves.Others() {
 		tell.Go(func() { tellOne(ctx, to, args) })
 	}

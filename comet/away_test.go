@@ -72,7 +72,7 @@ func TestDoneIsToldWhenEverybodyIsGone(t *testing.T) {
 			t.Error(err)
 		}
 		last := m.fromTo.done[len(m.fromTo.done)-1]
-		if last.Epoch != 8 || last.High == 0 || len(m.to.ring.done) == 0 {
+		if last.Epoch != 8 || last.Root != 3 || last.High == 0 || len(m.to.ring.done) == 0 {
 			t.Errorf("told %+v", last)
 		}
 	})

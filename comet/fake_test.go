@@ -210,10 +210,11 @@ func (r *fakeRing) Changed() <-chan struct{} {
 	return r.changed
 }
 
-func (r *fakeRing) Told(a peer.MigrateArgs) {
+func (r *fakeRing) Told(a peer.MigrateArgs) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.told = append(r.told, a)
+	return a.Epoch <= r.epoch
 }
 
 // move gives the keys with that prefix to another comet.
@@ -427,6 +428,8 @@ func (r *fakeRing) Others() []*peer.Comet {
 	defer r.mu.Unlock()
 	return r.others
 }
+
+func (r *fakeRing) Root() int64 { return 3 }
 
 func (r *fakeRing) Epoch() int64 {
 	r.mu.Lock()

@@ -34,9 +34,11 @@ type Moves interface {
 	Gone(c *peer.Comet)
 	// Done says that a comet is done.
 	Done(args peer.DoneArgs)
-	// Others returns the other comets of the ring, and Epoch which ring that is.
+	// Others returns the other comets of the ring, and Epoch which ring that is,
+	// among those of Root.
 	Others() []*peer.Comet
 	Epoch() int64
+	Root() int64
 	// Comet returns the comet that owns key.
 	Comet(key string) (*peer.Comet, error)
 }

@@ -134,7 +134,7 @@ func TestMidsGoOnAboveThoseOfTheFormerOwner(t *testing.T) {
 		m.from.ring.move("k")
 		m.waits.Close()
 		synctest.Wait()
-		m.from.tellDone(t.Context(), nil, 7)
+		m.from.tellDone(t.Context(), nil, 7, 3)
 		m.to.ring.former = nil
 		m.to.live("k")
 		if got := m.to.mustPush("k", `"first"`, false); got <= counter {

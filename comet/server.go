@@ -31,8 +31,9 @@ type Ring interface {
 	Owns(key string) error
 	// Changed returns a channel that is closed at the next change.
 	Changed() <-chan struct{}
-	// Told takes a ring that a web tells.
-	Told(args peer.MigrateArgs)
+	// Told takes a ring that a web tells, and reports whether the ring here is
+	// as new.
+	Told(args peer.MigrateArgs) bool
 }
 
 // Member is this comet's entry in the registry.

@@ -148,8 +148,7 @@ func (v *Service) Close(key string, ret *int) (err error) {
 func (v *Service) Migrate(args *peer.MigrateArgs, ret *int) (err error) {
 	defer rpcnet.Recover("CometRPC.Migrate", &err)
 	v.s.called.Store(true)
-	v.s.deps.Ring.Told(*args)
-	if v.s.deps.Moves.Epoch() < args.Epoch {
+	if !v.s.deps.Ring.Told(*args) {
 		*ret = 1
 	}
 	return nil

@@ -156,6 +156,8 @@ func (r *simRing) Others() []*peer.Comet {
 	return all
 }
 
+func (r *simRing) Root() int64 { return 0 }
+
 func (r *simRing) Epoch() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()

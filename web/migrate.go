@@ -198,7 +198,7 @@ func (m *migration) tell(ctx context.Context, ring registry.Snapshot, places []s
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.timeout)
 	defer cancel()
-	args := peer.MigrateArgs{Nodes: ring.Weights(), Epoch: ring.Epoch, Addrs: ring.Addrs()}
+	args := peer.MigrateArgs{Nodes: ring.Weights(), Epoch: ring.Epoch, Root: ring.Root, Addrs: ring.Addrs()}
 	errs := make([]error, len(places))
 	var asked sync.WaitGroup
 	for i, at := range places {

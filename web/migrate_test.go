@@ -46,7 +46,7 @@ func (c *town) wantTold(t *testing.T, place string, times int) {
 	}
 	ring := c.Snapshot()
 	for _, args := range got {
-		want := peer.MigrateArgs{Nodes: ring.Weights(), Epoch: ring.Epoch, Addrs: ring.Addrs()}
+		want := peer.MigrateArgs{Nodes: ring.Weights(), Epoch: ring.Epoch, Root: ring.Root, Addrs: ring.Addrs()}
 		if !reflect.DeepEqual(args, want) {
 			t.Errorf("%s was told %v, want %v", place, args, want)
 		}

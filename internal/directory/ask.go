@@ -19,12 +19,12 @@ func (d *Directory) Connected() bool { return d.registry.Connected() }
 // Tell returns the ring as it is seen here.
 func (d *Directory) Tell() peer.ViewReply {
 	v := d.View()
-	return Tell(registry.Snapshot{Epoch: v.Epoch, Comets: v.Nodes})
+	return Tell(registry.Snapshot{Epoch: v.Epoch, Root: v.Root, Comets: v.Nodes})
 }
 
 // Tell returns the ring of s in the form in which it is told.
 func Tell(s registry.Snapshot) peer.ViewReply {
-	return peer.ViewReply{Nodes: s.Weights(), Epoch: s.Epoch, Addrs: s.Addrs()}
+	return peer.ViewReply{Nodes: s.Weights(), Epoch: s.Epoch, Root: s.Root, Addrs: s.Addrs()}
 }
 
 // Ask asks every message daemon and every other comet for its ring, and takes
@@ -53,7 +53,7 @@ func (d *Directory) Ask(ctx context.Context) bool {
 			mu.Lock()
 			defer mu.Unlock()
 			there = true
-			if err == nil && told.Epoch > newest.Epoch {
+			if err == nil && (age{told.Root, told.Epoch}).newer(age{newest.Root, newest.Epoch}) {
 				newest = told
 			}
 		})

@@ -110,11 +110,11 @@ func (d *Directory) Run(ctx context.Context) error {
 // View returns the cluster as it is known now. It is never nil.
 func (d *Directory) View() *View { return d.view.Load() }
 
-// Snapshot returns the nodes of the ring as they are known now, and the epoch,
+// Snapshot returns the nodes of the ring as they are known now, and its age,
 // without the message daemons.
 func (d *Directory) Snapshot() registry.Snapshot {
 	v := d.View()
-	return registry.Snapshot{Epoch: v.Epoch, Comets: v.Nodes}
+	return registry.Snapshot{Epoch: v.Epoch, Root: v.Root, Comets: v.Nodes}
 }
 
 // Changed returns a channel that is closed when the view is replaced. Take the
@@ -161,26 +161,31 @@ func (d *Directory) Owns(key string) error {
 // Told takes the ring that a web tells by Migrate. What the registry says
 // always wins, so it is only asked to look again. While it is away the told
 // ring is taken over if it is newer; one without an epoch, which an old web
-// tells, is taken as it stands.
-func (d *Directory) Told(args peer.MigrateArgs) {
+// tells, is taken as it stands. Told reports whether the ring here is as new as
+// the one that was told.
+func (d *Directory) Told(args peer.MigrateArgs) bool {
 	defer d.registry.Refresh()
-	if d.registry.Connected() {
-		return
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	view := d.View()
+	if !d.registry.Connected() && d.View().believes(args, time.Now()) {
+		glog.Infof("directory: took over a ring that was told, for the registry is away epoch=%d nodes=%d", args.Epoch, len(args.Nodes))
+		d.last = nil
+		d.publish(d.View().told(args, d.links))
+	}
+	return !age{args.Root, args.Epoch}.newer(d.View().age())
+}
+
+// believes reports whether a ring that is told is to be taken over while the
+// registry cannot be asked.
+func (v *View) believes(args peer.MigrateArgs, now time.Time) bool {
+	told := age{args.Root, args.Epoch}
 	switch {
 	case len(args.Nodes) == 0: // nobody tells a comet of a ring without comets but by mistake
-		return
-	case args.Epoch != 0 && args.Epoch <= view.Epoch:
-		return
-	case args.Epoch == 0 && maps.Equal(args.Nodes, view.weights): // told again
-		return
+		return false
+	case args.Epoch == 0:
+		return !maps.Equal(args.Nodes, v.weights) // else told again
 	}
-	glog.Infof("directory: took over a ring that was told, for the registry is away epoch=%d nodes=%d", args.Epoch, len(args.Nodes))
-	d.last = nil
-	d.publish(view.told(args, d.links))
+	return told.newer(v.age()) && (!told.foreign(v.age()) || told.settled(now))
 }
 
 // read takes over what was read from the registry.

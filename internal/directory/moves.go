@@ -21,17 +21,17 @@ type moves struct {
 	said map[string]word // by address: what each comet said last; guarded by mu
 }
 
-// word is what a comet said: that it is done with the ring of epoch.
+// word is what a comet said: that it is done with the ring of that age.
 type word struct {
-	epoch int64
-	at    time.Time
+	age age
+	at  time.Time
 }
 
 // former is a view that was replaced, and those of its comets that are not known
 // to be done with it.
 type former struct {
 	view  *View
-	epoch int64 // of the view that replaced it
+	age   age // of the view that replaced it
 	since time.Time
 	open  []*link
 }
@@ -46,16 +46,20 @@ const formerTime = 10 * time.Minute
 func (m *moves) replaced(old, next *View, mine func(registry.Node) bool, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if next.Epoch < old.Epoch { // a wiped ZooKeeper counts anew
-		m.said = nil
-	}
 	kept := m.list(func(f former) bool { return now.Sub(f.since) < formerTime })
-	open := old.others(mine)
-	if next.Epoch > old.Epoch { // else who said so may have meant old
-		open = slices.DeleteFunc(open, func(l *link) bool { return m.said[l.addr].epoch >= next.Epoch })
+	open, fresh := old.others(mine), next.age()
+	switch {
+	case fresh.newer(old.age()):
+		open = slices.DeleteFunc(open, func(l *link) bool { return !fresh.newer(m.said[l.addr].age) })
+	case old.age().newer(fresh): // a ZooKeeper that was put back counts again from there
+		m.said = nil
+		for i := range kept {
+			kept[i].age = fresh
+		}
+	default: // who said so may have meant old
 	}
 	if len(open) > 0 && old.movesTo(next) {
-		kept = append(kept, former{old, next.Epoch, now, open})
+		kept = append(kept, former{old, fresh, now, open})
 	}
 	m.open.Store(&kept)
 }
@@ -67,9 +71,10 @@ func (m *moves) done(args peer.DoneArgs, now time.Time) {
 	if m.said == nil {
 		m.said = make(map[string]word)
 	}
-	m.said[args.Addr] = word{args.Epoch, now}
+	by := age{args.Root, args.Epoch}
+	m.said[args.Addr] = word{by, now}
 	m.mu.Unlock()
-	m.close(args.Epoch, func(l *link) bool { return l.addr == args.Addr })
+	m.close(by, func(l *link) bool { return l.addr == args.Addr })
 }
 
 // list returns a copy of what is open and for which keep is true. m.mu is held.
@@ -103,14 +108,14 @@ func (m *moves) of(key string) []*peer.Comet {
 	return owners
 }
 
-// close takes the links that is names off all views that were replaced by epoch
-// at the latest.
-func (m *moves) close(epoch int64, is func(*link) bool) {
+// close takes the links that is names off all views that were replaced by one of
+// that age at the latest.
+func (m *moves) close(by age, is func(*link) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	kept := m.list(func(former) bool { return true })
 	for i, f := range kept {
-		if f.epoch <= epoch {
+		if !f.age.newer(by) {
 			kept[i].open = slices.DeleteFunc(slices.Clone(f.open), is)
 		}
 	}
@@ -151,7 +156,7 @@ func (d *Directory) former(v *View) *View {
 		return old
 	}
 	nodes := slices.DeleteFunc(slices.Clone(v.Nodes), func(n registry.Node) bool { return n.Name == d.self.Node() })
-	return old.next(old.Epoch, nodes, d.links)
+	return old.next(old.age(), nodes, d.links)
 }
 
 // Former returns the comets that key lived on before the ring changed, and that
@@ -166,7 +171,7 @@ func (d *Directory) Done(args peer.DoneArgs) {
 
 // Gone takes note that a comet cannot be reached, so nobody is connected there.
 func (d *Directory) Gone(c *peer.Comet) {
-	d.moves.close(d.View().Epoch, func(l *link) bool { return l.comet == c })
+	d.moves.close(d.View().age(), func(l *link) bool { return l.comet == c })
 }
 
 // Others returns the comets of the ring but this one.
@@ -180,6 +185,9 @@ func (d *Directory) Others() []*peer.Comet {
 
 // Epoch returns the epoch of the ring.
 func (d *Directory) Epoch() int64 { return d.View().Epoch }
+
+// Root returns the root that the epoch belongs to.
+func (d *Directory) Root() int64 { return d.View().Root }
 
 // mine reports whether others are led to this comet when they look for n.
 func (d *Directory) mine(n registry.Node) bool {

@@ -157,7 +157,7 @@ func TestFormerOwnersAreForgottenInTheEnd(t *testing.T) {
 		weights := comets(30, places[:2]...)
 		weights.Comets[0] = registry.Node{Name: "node1", Weight: 2, Children: weights.Comets[0].Children}
 		d.read(weights)
-		if all := *d.moves.open.Load(); len(all) != 1 || all[0].epoch != 30 {
+		if all := *d.moves.open.Load(); len(all) != 1 || all[0].age.epoch != 30 {
 			t.Errorf("%d replaced views are remembered, want the newest only", len(all))
 		}
 	})

@@ -12,7 +12,8 @@ import (
 // View is the cluster at one moment. It is never changed after it was
 // published.
 type View struct {
-	Epoch int64            // orders two views: the larger is newer; 0: nothing is known yet
+	Epoch int64            // orders two views of one root: the larger is newer; 0: nothing is known yet
+	Root  int64            // of which Epoch counts the changes (registry.Snapshot)
 	Ring  *ketama.HashRing // over Nodes
 	Nodes []registry.Node  // by name
 
@@ -56,7 +57,7 @@ func (v *View) read(s registry.Snapshot, links *links) *View {
 			nodes[i].Last = v.places[n.Name].node.Info()
 		}
 	}
-	next := v.next(s.Epoch, nodes, links)
+	next := v.next(age{s.Root, s.Epoch}, nodes, links)
 	for _, c := range s.Messages {
 		l := links.open(message, c.Info)
 		// A daemon that came back may stand beside its former child for a while.
@@ -78,16 +79,21 @@ func (v *View) told(args peer.MigrateArgs, links *links) *View {
 		}
 		nodes = append(nodes, n)
 	}
-	next := v.next(max(args.Epoch, v.Epoch), nodes, links)
+	a := v.age()
+	if told := (age{args.Root, args.Epoch}); told.newer(a) {
+		a = told
+	}
+	next := v.next(a, nodes, links)
 	next.messages = v.messages
 	return next
 }
 
 // next returns a view of these nodes, with no messages. It takes over the ring
 // of v if that is made of the same weights.
-func (v *View) next(epoch int64, nodes []registry.Node, links *links) *View {
+func (v *View) next(a age, nodes []registry.Node, links *links) *View {
 	next := &View{
-		Epoch:   epoch,
+		Epoch:   a.epoch,
+		Root:    a.root,
 		Ring:    v.Ring,
 		Nodes:   nodes,
 		weights: make(map[string]int, len(nodes)),

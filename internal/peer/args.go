@@ -30,6 +30,7 @@ type (
 	MigrateArgs struct {
 		Nodes map[string]int // node → weight
 		Epoch int64          // ours; 0: an old web's, "read again"
+		Root  int64          // ours: epochs of a larger one are newer (registry.Snapshot)
 		// Addrs are ours, too: where the RPC of a node's comet is, host:port, so
 		// that a comet learns that a standby has taken its place.
 		Addrs map[string][]string
@@ -201,6 +202,7 @@ type (
 	DoneArgs struct {
 		Addr  string // host:port of its RPC; several with commas
 		Epoch int64
+		Root  int64 // that the epoch belongs to
 		High  int64 // the largest mid that it ever gave to anyone
 	}
 	// ViewReply is CometRPC.View and MessageRPC.View (argument: int 0): the ring
@@ -208,6 +210,7 @@ type (
 	ViewReply struct {
 		Nodes map[string]int // node → weight
 		Epoch int64
+		Root  int64               // that the epoch belongs to
 		Addrs map[string][]string // node → host:port of its comet's RPC
 	}
 	// WeightArgs is CometRPC.Weight: from now on the comet has this weight,
