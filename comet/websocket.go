@@ -67,11 +67,10 @@ func (s *session) readWS() {
 	late := 0 // bytes that came after the session's end
 	buf := make([]byte, 0, 64)
 	for {
-		s.expectWithin(s.sub.Heartbeat + heartbeatGrace)
 		if len(buf) == cap(buf) { // a frame longer than a heartbeat
 			buf = append(make([]byte, 0, frameLimit+frameHeader), buf...)
 		}
-		n, err := s.conn.Read(buf[len(buf):cap(buf)])
+		n, err := s.hear(buf[len(buf):cap(buf)])
 		if n == 0 && err != nil {
 			s.end(readEnd(err))
 			return
