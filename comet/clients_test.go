@@ -180,9 +180,10 @@ func (c *simClient) cut() {
 }
 
 // told reports whether the client knows that it may miss m: it was told, or had
-// nothing yet when it came.
+// nothing yet when it came, and for the second after that for which nothing is
+// told (see session.tell).
 func (c *simClient) told(m int64) bool {
-	return m < c.began || slices.ContainsFunc(c.gaps, func(g wire.Gap) bool { return m > g.From && (g.Oldest == 0 || m < g.Oldest) })
+	return m < c.began+mid.Second || slices.ContainsFunc(c.gaps, func(g wire.Gap) bool { return m > g.From && (g.Oldest == 0 || m < g.Oldest) })
 }
 
 func (c *simClient) apply(body string, m int64) {

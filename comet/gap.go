@@ -24,7 +24,8 @@ func oldest(msgs []peer.Stored, clock int64) int64 {
 
 // tell tells a session that resumes of a gap, if it is one to it. To the others
 // it says nothing: they would take it for a message. A client that had nothing
-// has missed what went since it came; what was before is none of its business.
+// has missed what went since it came; what was before is none of its business,
+// and mids may run a little ahead of the clock.
 func (s *session) tell(g *gap) {
 	from := max(s.upto, s.after)
 	switch {
