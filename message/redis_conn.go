@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -120,27 +121,31 @@ func (s sock) alive() error {
 // call is one run of a script.
 type call []any // keys, then arguments
 
-// run runs script once for each call, as one transaction on one connection, and
-// returns their replies; a reply may be a redis.Error. The transaction keeps the
-// calls together: they are carried out in order, and the script is known to all
-// of them or to none.
+// run runs script once for each call, in order on one connection, and returns
+// their replies; a reply may be a redis.Error.
 func (s *redisStore) run(ctx context.Context, script *redis.Script, calls []call) ([]any, error) {
 	c, err := s.pool.GetContext(ctx)
 	if err != nil {
 		return nil, s.failed(err)
 	}
 	defer c.Close()
-	replies, err := transact(c, script, calls)
+	replies, err := s.send(c, script, calls)
 	if err == nil && unknownScript(replies) {
 		if err = script.Load(c); err == nil {
-			replies, err = transact(c, script, calls)
+			replies, err = s.send(c, script, calls)
 		}
 	}
 	if err == nil && len(replies) != len(calls) {
 		err = fmt.Errorf("%d replies to %d calls", len(replies), len(calls))
 	}
-	if err == nil && readOnly(replies) {
-		err = errNotMaster
+	for _, r := range replies {
+		switch refused, ok := r.(redis.Error); {
+		case err != nil || !ok:
+		case refusedFor(refused, "READONLY"):
+			err = errNotMaster
+		case refusedFor(refused, "NOREPLICAS"): // min-replicas-to-write
+			return nil, fmt.Errorf("%w: redis %s: %v", errNoReplica, s.where(), refused)
+		}
 	}
 	if err != nil {
 		return nil, s.failed(err)
@@ -166,14 +171,40 @@ func promises(script *redis.Script) bool {
 // errNotMaster means that what we talk to is a replica, by now.
 var errNotMaster = errors.New("this Redis is no master")
 
-// readOnly reports whether a transaction met a replica.
-func readOnly(replies []any) bool {
-	for _, r := range replies {
-		if err, ok := r.(redis.Error); ok && strings.Contains(string(err), "READONLY ") {
-			return true
+// refusedFor reports whether Redis has refused a command, or one of a script's,
+// with this word.
+func refusedFor(err error, word string) bool {
+	refused, ok := err.(redis.Error)
+	return ok && strings.Contains(string(refused), word+" ")
+}
+
+// send sends the calls, several saves as one transaction: the script is known to
+// all of them or to none, so that they can be sent again.
+func (s *redisStore) send(c redis.Conn, script *redis.Script, calls []call) ([]any, error) {
+	if len(calls) > 1 && (script == scriptSave || script == scriptPut) {
+		return transact(c, script, calls)
+	}
+	// A Redis that is full takes nothing into a transaction, not even reads.
+	for _, args := range calls {
+		if err := script.SendHash(c, args...); err != nil {
+			return nil, err
 		}
 	}
-	return false
+	if err := c.Flush(); err != nil {
+		return nil, err
+	}
+	replies := make([]any, len(calls))
+	for i := range replies {
+		reply, err := c.Receive()
+		if refused, ok := err.(redis.Error); ok {
+			reply, err = refused, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		replies[i] = reply
+	}
+	return replies, nil
 }
 
 func transact(c redis.Conn, script *redis.Script, calls []call) ([]any, error) {
@@ -188,12 +219,16 @@ func transact(c redis.Conn, script *redis.Script, calls []call) ([]any, error) {
 	return redis.Values(c.Do("EXEC"))
 }
 
+// unknownScript reports whether Redis knew the script for some of the calls at
+// most: somebody has emptied its cache.
 func unknownScript(replies []any) bool {
-	if len(replies) == 0 {
-		return false
-	}
-	err, ok := replies[0].(redis.Error)
-	return ok && strings.HasPrefix(string(err), "NOSCRIPT ")
+	return slices.ContainsFunc(replies, func(r any) bool { return refusedFor(asError(r), "NOSCRIPT") })
+}
+
+// asError returns a reply that is an error, nil for any other.
+func asError(reply any) error {
+	err, _ := reply.(error)
+	return err
 }
 
 // failed names the shard in err. What is no answer of Redis is errUnavailable.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"gopush-cluster/internal/peer"
 	"gopush-cluster/internal/testenv"
 )
 
@@ -143,6 +144,7 @@ func TestRedisStoreReplicated(t *testing.T) {
 // again: the first time has left it on the master alone.
 func TestRedisWithoutItsReplica(t *testing.T) {
 	server := testenv.Redis(t)
+	admin := dialRedis(t, server.Addr())
 	replica := server.Replica()
 	o := testRedis(server.Addr(), time.Now)
 	o.Durability = Replica
@@ -156,6 +158,13 @@ func TestRedisWithoutItsReplica(t *testing.T) {
 	}{
 		{"frozen", replica.Pause, replica.Resume},
 		{"killed", replica.Kill, replica.Start},
+		{"killed, and Redis refuses to write", func() {
+			replica.Kill()
+			do(t, admin, "CONFIG", "SET", "min-replicas-to-write", 1)
+		}, func() {
+			do(t, admin, "CONFIG", "SET", "min-replicas-to-write", 0)
+			replica.Start()
+		}},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			f := &fixture{store: s}
@@ -163,7 +172,7 @@ func TestRedisWithoutItsReplica(t *testing.T) {
 			before := item{key: key, msg: message(`"before"`, expire, "b")}
 			first := f.save1(t, before)
 			way.lose()
-			const budget = 500 * time.Millisecond
+			const budget = 700 * time.Millisecond
 			within := func() context.Context {
 				ctx, cancel := context.WithTimeout(t.Context(), budget)
 				t.Cleanup(cancel)
@@ -173,17 +182,17 @@ func TestRedisWithoutItsReplica(t *testing.T) {
 			put := item{key: key, msg: message(`"put"`, expire, "")}
 			put.msg.Mid = 80
 			for try := range 2 {
-				if err := s.Save(within(), []item{it})[0].err; !noReplica(err) {
-					t.Errorf("save, try %d: %v, want errNoReplica", try, err)
+				if err := s.Save(within(), []item{it})[0].err; !errors.Is(err, errUnavailable) {
+					t.Errorf("save, try %d: %v, want errUnavailable", try, err)
 				}
-				if err := s.Put(within(), []item{put})[0]; !noReplica(err) {
-					t.Errorf("put, try %d: %v, want errNoReplica", try, err)
+				if err := s.Put(within(), []item{put})[0]; !errors.Is(err, errUnavailable) {
+					t.Errorf("put, try %d: %v, want errUnavailable", try, err)
 				}
-				if err := s.Delete(within(), key+"2"); !noReplica(err) {
-					t.Errorf("delete, try %d: %v, want errNoReplica", try, err)
+				if err := s.Delete(within(), key+"2"); !errors.Is(err, errUnavailable) {
+					t.Errorf("delete, try %d: %v, want errUnavailable", try, err)
 				}
-				if err := s.AddToken(within(), newToken(nil, key, "a", 0, time.Now())); !noReplica(err) {
-					t.Errorf("token, try %d: %v, want errNoReplica", try, err)
+				if err := s.AddToken(within(), newToken(nil, key, "a", 0, time.Now())); !errors.Is(err, errUnavailable) {
+					t.Errorf("token, try %d: %v, want errUnavailable", try, err)
 				}
 				it.retry = true
 			}
@@ -194,12 +203,70 @@ func TestRedisWithoutItsReplica(t *testing.T) {
 			way.restore()
 			pingFor(t, s, "with it again", isNil)
 			again := f.save1(t, it)
-			if again.prev != again.mid || again.mid <= first.mid {
-				t.Errorf("saved again: %+v, want the mid of the first time, above %d", again, first.mid)
+			if again.mid <= first.mid {
+				t.Errorf("saved again: %+v, want a mid above %d", again, first.mid)
+			}
+			if err := s.Put(t.Context(), []item{put})[0]; err != nil {
+				t.Errorf("put again: %v", err)
 			}
 			if got := bodies(f.read(t, key, 0).msgs); !slices.Equal(got, []string{`"put"`, `"before"`, `"during"`}) {
 				t.Errorf("kept: %v", got)
 			}
+		})
+	}
+}
+
+// A Redis that is full takes nothing more, can be read, and makes room when
+// messages are deleted.
+func TestRedisFull(t *testing.T) {
+	for _, durability := range []string{Memory, Replica} {
+		t.Run(durability, func(t *testing.T) {
+			server := testenv.Redis(t)
+			if durability == Replica {
+				server.Replica()
+			}
+			admin := dialRedis(t, server.Addr())
+			o := testRedis(server.Addr(), time.Now)
+			o.Durability = durability
+			f := &fixture{store: openRedis(o)}
+			defer f.Close()
+			pingFor(t, f.store, "at first", isNil)
+			it := item{key: "k", msg: message(`1`, time.Now().Add(time.Hour).Unix(), "")}
+			f.save1(t, it)
+			other := it
+			other.key = "other"
+			last := f.save1(t, other).mid
+			if err := f.AddToken(t.Context(), newToken(nil, "k", "a", 0, time.Now())); err != nil {
+				t.Fatal(err)
+			}
+			do(t, admin, "CONFIG", "SET", "maxmemory", "1")
+			for what, err := range map[string]error{
+				"one": f.Save(t.Context(), []item{it})[0].err, "two": f.Save(t.Context(), []item{it, it})[1].err,
+			} {
+				if err == nil || errors.Is(err, errUnavailable) {
+					t.Errorf("Save of %s: %v, want Redis' refusal", what, err)
+				}
+			}
+			if err := f.Ping(t.Context()); err != nil {
+				t.Errorf("Ping: %v", err)
+			}
+			for _, r := range f.Read(t.Context(), []query{{"k", 0, 9}, {"other", 0, 9}}) {
+				if r.err != nil || len(r.msgs) != 1 {
+					t.Errorf("Read: %+v", r)
+				}
+			}
+			if r, err := f.CheckToken(t.Context(), "k", hashToken(nil, "k", "a")); err != nil || r.State != peer.TokenLive {
+				t.Errorf("CheckToken: %+v, %v", r, err)
+			}
+			// Where a replica is to have it, one cannot be sure that it does.
+			if err := f.Delete(t.Context(), "other"); (err != nil) != (durability == Replica) {
+				t.Errorf("Delete: %v", err)
+			}
+			if r := f.read(t, "other", 0); len(r.msgs) != 0 || r.last != last {
+				t.Errorf("deleted: %+v, want last %d", r, last)
+			}
+			do(t, admin, "CONFIG", "SET", "maxmemory", "0")
+			f.save1(t, it)
 		})
 	}
 }

@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -37,7 +38,11 @@ func (s *redisStore) Ping(ctx context.Context) error {
 	case Fsync:
 		return s.checkFsync(c)
 	case Replica:
-		return s.replicated(ctx, c)
+		err := s.replicated(ctx, c)
+		if refused := redis.Error(""); errors.As(err, &refused) {
+			return nil // it is full, or so: that is said to who writes, and others may read
+		}
+		return err
 	}
 	return nil
 }
@@ -96,6 +101,8 @@ func (s *redisStore) replicated(ctx context.Context, c redis.Conn) error {
 	}
 	n, err := redis.Int(c.Do("WAIT", 1, ms))
 	switch {
+	case refusedFor(err, "NOREPLICAS"):
+		return fmt.Errorf("%w: redis %s: %v", errNoReplica, s.where(), err)
 	case err != nil:
 		return s.failed(err)
 	case n < 1:

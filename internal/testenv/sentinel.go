@@ -25,7 +25,7 @@ func (s *Sentinel) Addr() string { return s.addr }
 
 // Sentinels starts n sentinels that watch master, and returns when they know of
 // each other and of its replicas, so that they can put one in its place. They
-// take a server for dead that does not answer for a second.
+// take a server for dead that does not answer for two seconds.
 func Sentinels(t testing.TB, master *RedisServer, n, replicas int) []*Sentinel {
 	t.Helper()
 	skipShort(t, "real sentinels")
@@ -41,7 +41,7 @@ func Sentinels(t testing.TB, master *RedisServer, n, replicas int) []*Sentinel {
 		dir := t.TempDir()
 		conf := filepath.Join(dir, "sentinel.conf") // which it rewrites
 		text := fmt.Sprintf("bind 127.0.0.1\nport %s\ndir %s\nsentinel monitor %s %s %s %d\n", own, dir, MasterName, host, port, n/2+1) +
-			fmt.Sprintf("sentinel down-after-milliseconds %s 1000\nsentinel failover-timeout %[1]s 4000\n", MasterName)
+			fmt.Sprintf("sentinel down-after-milliseconds %s 2000\nsentinel failover-timeout %[1]s 4000\n", MasterName)
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
