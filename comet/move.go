@@ -3,10 +3,13 @@ package comet
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/golang/glog"
 
+	"gopush-cluster/internal/backoff"
 	"gopush-cluster/internal/msg"
 	"gopush-cluster/internal/peer"
 )
@@ -201,17 +204,71 @@ func (s *Server) forward(ctx context.Context, args *peer.ForwardArgs) []peer.For
 const handedTime = forwardTime / 4
 
 // handOver tells the owner of a key of a message that was saved here though the
-// key has moved meanwhile.
+// key has moved meanwhile. Only who is connected there waits for it, and the key's
+// next push brings it too, so it is not tried for ever.
 func (s *Server) handOver(key string, m int64) {
 	s.tasks.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), forwardTime)
-		defer cancel()
-		to, err := s.deps.Moves.Comet(key)
-		if err == nil {
-			_, err = to.Sync(ctx, []peer.PendingKey{{Key: key, Mid: m}})
+		wait := backoff.Backoff{Min: 100 * time.Millisecond, Max: time.Second}
+		var err error
+		for range handOverTries {
+			if err = s.tellSaved(key, m); err == nil {
+				return
+			}
+			_ = wait.Wait(context.Background()) // which has no end
 		}
-		if err != nil {
-			glog.V(1).Infof("comet: new owner not told key=%q err=%q", key, err)
+		glog.V(1).Infof("comet: new owner not told key=%q err=%q", key, err)
+	})
+}
+
+const handOverTries = 3
+
+// tellSaved tells the owner of the day. One that does not know that it is the
+// owner is an error.
+func (s *Server) tellSaved(key string, m int64) error {
+	ctx, cancel := context.WithTimeout(context.Background(), forwardTime)
+	defer cancel()
+	to, err := s.deps.Moves.Comet(key)
+	if err != nil {
+		return err
+	}
+	codes, err := to.Sync(ctx, []peer.PendingKey{{Key: key, Mid: m}})
+	if err != nil {
+		return err
+	}
+	if len(codes) != 1 {
+		return peer.ErrNoMethod // it does not keep to the call
+	}
+	return codes[0].Err()
+}
+
+// heldBy returns the channels, each of them held, that have somebody connected
+// and that the comet at addr may have owned before.
+func (s *Server) heldBy(addr string) []*channel {
+	var all []*channel
+	s.env.table.each(func(c *channel) bool {
+		if c.present.Load() > 0 && slices.ContainsFunc(s.deps.Moves.Former(c.key), func(to *peer.Comet) bool { return to.Addr() == addr }) {
+			c.hold()
+			all = append(all, c)
 		}
+		return true
+	})
+	return all
+}
+
+// look makes a channel ask for the last mid in the store. A former owner of the
+// key that was the last to hear of the move may have taken pushes and saved them
+// when clients had joined here already. Once it is done it saves none any more.
+type look struct{}
+
+func (look) handle(c *channel) {
+	c.leaving++
+	c.read(&reading{
+		item:   peer.ReadItem{Key: c.key},
+		wanted: func() bool { return len(c.sessions) > 0 },
+		done: func(r peer.ReadResult, err error) {
+			if err == nil {
+				c.raise(r.Last)
+			}
+		},
 	})
 }

@@ -29,7 +29,7 @@ type caller struct {
 	done  []peer.DoneArgs
 }
 
-func (c *caller) Addr() string { return "caller" }
+func (c *caller) Addr() string { return c.service.s.info.Addr() }
 
 func (c *caller) Call(ctx context.Context, method string, args, reply any) error {
 	c.mu.Lock()
@@ -303,11 +303,19 @@ func TestSaveThatEndsAfterTheMoveIsToldToTheNewOwner(t *testing.T) {
 		})
 		m.to.ring.former = nil
 		_, here := m.to.live("k")
+		fails := 1
+		m.fromTo.fail = func(string) error {
+			if fails--; fails >= 0 {
+				return rpcnet.ErrLost
+			}
+			return nil
+		}
 		m.from.mustPush("k", `"late"`, true)
 		m.from.msgs.set(nil, nil)
 		synctest.Wait()
-		wantBodies(t, here, `"late"`)
 		m.from.tasks.Wait()
+		synctest.Wait()
+		wantBodies(t, here, `"late"`)
 	})
 }
 
@@ -442,4 +450,22 @@ func TestHighMarksOfTheTable(t *testing.T) {
 	if got := r.env.table.high("k"); got != 880 || !slices.Contains([]int64{880}, r.env.table.highest()) {
 		t.Errorf("high = %d, highest = %d, want 880", got, r.env.table.highest())
 	}
+}
+
+// A former owner that heard last of the move has saved a push when a client had
+// joined the new one. That looks when it hears that the former owner is done.
+func TestWhatAFormerOwnerSavedIsLookedForWhenItIsDone(t *testing.T) {
+	moving(t, func(t *testing.T, m *move) {
+		_, here := m.to.live("k")
+		_, gone := m.to.live("other")
+		gone.Close()
+		m.from.ring.others = nil // it does not know whom to tell
+		m.from.mustPush("k", `"late"`, true)
+		synctest.Wait()
+		wantBodies(t, here)
+		m.from.ring.others = []*peer.Comet{peer.NewComet(m.fromTo)}
+		m.from.tellDone(t.Context(), nil, 7, 3)
+		synctest.Wait()
+		wantBodies(t, here, `"late"`)
+	})
 }

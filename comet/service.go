@@ -121,13 +121,17 @@ func (v *Service) Forward(args *peer.ForwardArgs, reply *peer.ForwardReply) (err
 }
 
 // Done hears that a comet is done with sending away whom the ring gave to
-// others. Our mids go on above those it gave.
+// others. Our mids go on above those it gave, and what it saved is looked for.
 func (v *Service) Done(args *peer.DoneArgs, ret *int) (err error) {
 	defer rpcnet.Recover("CometRPC.Done", &err)
 	if !mid.Foreign(args.High, mid.Of(v.s.deps.Now())) {
 		v.s.env.table.raise(args.High)
 	}
+	from := v.s.heldBy(args.Addr)
 	v.s.deps.Moves.Done(*args)
+	for _, c := range from {
+		c.post(look{})
+	}
 	return nil
 }
 
