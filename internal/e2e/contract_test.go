@@ -27,6 +27,8 @@ func TestContract(t *testing.T) {
 		{"websocket replies", testWSReplies},
 		{"websocket frames", testWSFrames},
 		{"bodies", testBodies},
+		{"resume", testResume},
+		{"gap", testGap},
 		{"http public", testHTTPPublic},
 		{"http old", testHTTPOld},
 		{"http callbacks", testHTTPCallbacks},

@@ -2,32 +2,57 @@ package e2e
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"net/url"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"gopush-cluster/internal/testenv"
 )
 
 // follower is a client as it should be: it asks web for its comet, subscribes,
-// fetches what it missed, and begins again when it is sent away or cut off.
+// and begins again when it is sent away or cut off. What it missed it fetches
+// itself, or it resumes.
 type follower struct {
-	key string
-	web *daemon
+	key  string
+	kind kind
+	web  *daemon
 
 	mu   sync.Mutex
 	seen []message
 	mid  int64
 	conn *net.TCPConn // the newest
-	live bool         // it is connected, and has fetched what it missed
+	live bool         // it is connected, and has fetched what it missed; or it resumes
 	came []arrival    // when it was accepted
 	lost []time.Time  // when it was sent away or cut off
 	from []string     // by which comet, each time
-	told int          // how many of those times it was told -n
+	told int          // how many of those times it was told to ask elsewhere
 	bad  error        // what no client should see
+}
+
+// kind is how a follower gets what it has missed.
+type kind int
+
+const (
+	fetches    kind = iota // over HTTP, by itself; messages come by TCP
+	resumes                // it gives its mid, by TCP
+	resumesWS              // or by WebSocket
+	kindsCount int  = iota
+)
+
+// kindsOf are n kinds in turn.
+func kindsOf(n int) []kind {
+	kinds := make([]kind, n)
+	for i := range kinds {
+		kinds[i] = kind(i % kindsCount)
+	}
+	return kinds
 }
 
 // arrival is a client's being accepted by a comet.
@@ -36,16 +61,26 @@ type arrival struct {
 	from string // the address of the comet that sent it away; "": it comes for the first time
 }
 
-// follow starts n followers, each of its own key, and returns them when all are
-// connected. They end with the test.
+// follow starts n followers of all kinds, each of its own key, and returns them
+// when all are connected. They end with the test.
 func (c *cluster) follow(n int, prefix string) []*follower {
+	c.t.Helper()
+	followers := make([]*follower, n)
+	for i, k := range kindsOf(n) {
+		followers[i] = &follower{key: fmt.Sprintf("%s-%d", prefix, i), kind: k}
+	}
+	c.run(followers)
+	return followers
+}
+
+// run starts followers and returns when all are connected. They end with the
+// test.
+func (c *cluster) run(followers []*follower) {
 	c.t.Helper()
 	stop := make(chan struct{})
 	var running sync.WaitGroup
-	followers := make([]*follower, n)
-	for i := range followers {
-		f := &follower{key: fmt.Sprintf("%s-%d", prefix, i), web: c.webs[0]}
-		followers[i] = f
+	for _, f := range followers {
+		f.web = c.webs[0]
 		running.Go(func() { f.run(c, stop) })
 	}
 	c.t.Cleanup(func() {
@@ -55,15 +90,17 @@ func (c *cluster) follow(n int, prefix string) []*follower {
 		}
 		running.Wait()
 	})
-	testenv.Eventually(c.t, 60*time.Second, func() error {
-		for _, f := range followers {
-			if !f.connected() {
-				return fmt.Errorf("%s is not connected", f.key)
-			}
+	testenv.Eventually(c.t, 60*time.Second, func() error { return allConnected(followers) })
+}
+
+// allConnected returns nil when each follower has a connection.
+func allConnected(followers []*follower) error {
+	for _, f := range followers {
+		if !f.connected() {
+			return fmt.Errorf("%s is not connected", f.key)
 		}
-		return nil
-	})
-	return followers
+	}
+	return nil
 }
 
 func (f *follower) run(c *cluster, stop <-chan struct{}) {
@@ -90,7 +127,11 @@ const (
 
 // session is one connection, from the question to web to its end.
 func (f *follower) session(c *cluster, stop <-chan struct{}) {
-	addr, err := serverOf(f.web, f.key)
+	proto := byTCP
+	if f.kind == resumesWS {
+		proto = byWebSocket
+	}
+	addr, err := serverFor(f.web, f.key, proto)
 	if err != nil {
 		return
 	}
@@ -107,12 +148,8 @@ func (f *follower) session(c *cluster, stop <-chan struct{}) {
 		return
 	default:
 	}
-	cl := &tcpClient{t: c.t, conn: conn, in: bufio.NewReader(conn)}
-	if _, err := conn.Write([]byte(command("sub", f.key, "10000", "", "1.0"))); err != nil {
-		return
-	}
-	cl.deadline(patience)
-	if line, err := cl.in.ReadString('\n'); err != nil || line != "+h\r\n" {
+	in, err := f.subscribe(c.t, conn)
+	if err != nil {
 		return // -n: the ring is changing
 	}
 	f.mu.Lock()
@@ -122,23 +159,28 @@ func (f *follower) session(c *cluster, stop <-chan struct{}) {
 	}
 	f.came = append(f.came, came)
 	f.mu.Unlock()
-	missed, err := c.fetch(f.web, f.key, f.last())
-	if err != nil {
-		return
-	}
-	for _, m := range missed {
-		f.take(m)
+	if f.kind == fetches {
+		missed, err := c.fetch(f.web, f.key, f.last())
+		if err != nil {
+			return
+		}
+		for _, m := range missed {
+			f.take(m)
+		}
 	}
 	f.mu.Lock()
 	f.live = true
 	f.mu.Unlock()
 	for {
-		body, err := cl.read(time.Hour)
+		body, err := in.read(time.Hour)
 		if err != nil {
-			f.end(addr, strings.Contains(err.Error(), `"-n\r\n"`))
+			f.end(addr, sentAway(err))
 			return
 		}
 		m, err := parseMessage(body)
+		if err == nil && f.kind != fetches && m.mid <= f.last() {
+			err = fmt.Errorf("%s resumed after %d and got %v", f.key, f.last(), m)
+		}
 		if err != nil {
 			f.mu.Lock()
 			f.bad = err
@@ -147,6 +189,47 @@ func (f *follower) session(c *cluster, stop <-chan struct{}) {
 		}
 		f.take(m)
 	}
+}
+
+// subscribe returns what reads f's messages once the comet has accepted it.
+func (f *follower) subscribe(t testing.TB, conn net.Conn) (reader, error) {
+	mid := fmt.Sprint(f.last())
+	in := bufio.NewReader(conn)
+	if f.kind == resumesWS {
+		cl := &wsClient{t: t, conn: conn, in: in}
+		res, err := cl.upgrade("key=" + url.QueryEscape(f.key) + "&heartbeat=10000&ver=1.0&mid=" + mid)
+		if err == nil && res.StatusCode != http.StatusSwitchingProtocols {
+			err = errors.New(res.Status)
+		}
+		if err == nil {
+			err = accepted(cl.read(patience))
+		}
+		return cl, err
+	}
+	args := []string{"sub", f.key, "10000", "", "1.0"}
+	if f.kind == resumes {
+		args = append(args, mid)
+	}
+	if _, err := conn.Write([]byte(command(args...))); err != nil {
+		return nil, err
+	}
+	cl := &tcpClient{t: t, conn: conn, in: in}
+	cl.deadline(patience)
+	return cl, accepted(in.ReadString('\n'))
+}
+
+// accepted returns nil if the answer to a subscription is +h.
+func accepted(answer string, err error) error {
+	if err == nil && answer != "+h\r\n" {
+		err = fmt.Errorf("answered %q", answer)
+	}
+	return err
+}
+
+// sentAway reports whether a read ended with what tells a client to ask web
+// again: -n, or a close frame 1012.
+func sentAway(err error) bool {
+	return strings.Contains(err.Error(), `"-n\r\n"`) || strings.Contains(err.Error(), `opcode 0x8 "\x03\xf4`)
 }
 
 // take counts m if it is new, as every client does.
@@ -216,8 +299,8 @@ func (f *follower) times() ([]time.Time, int) {
 }
 
 // has returns nil when f has seen each of bodies once, and nothing else but
-// passing.
-func (f *follower) has(bodies []string, passing map[string]bool) error {
+// passing, and failed ones, each at most once.
+func (f *follower) has(bodies, failed []string, passing map[string]bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.bad != nil {
@@ -236,6 +319,12 @@ func (f *follower) has(bodies []string, passing map[string]bool) error {
 			return fmt.Errorf("%s: %s was seen %d times of %d messages in all", f.key, b, count[b], len(f.seen))
 		}
 	}
+	for _, b := range failed {
+		if count[b] > 1 {
+			return fmt.Errorf("%s: %s failed and was seen %d times", f.key, b, count[b])
+		}
+		stored -= count[b]
+	}
 	if stored != len(bodies) {
 		return fmt.Errorf("%s: %d messages were seen, %d pushed", f.key, stored, len(bodies))
 	}
@@ -249,7 +338,7 @@ func (c *cluster) caughtUp(book *ledger, followers []*follower) {
 		book.mu.Lock()
 		defer book.mu.Unlock()
 		for _, f := range followers {
-			if err := f.has(book.acked[f.key], book.passing[f.key]); err != nil {
+			if err := f.has(book.acked[f.key], book.failed[f.key], book.passing[f.key]); err != nil {
 				return err
 			}
 		}

@@ -74,9 +74,18 @@ func send(t testing.TB, addr, method, target, body string, headers ...string) re
 	return r
 }
 
+// The protocols that web is asked for.
+const (
+	byWebSocket = 1
+	byTCP       = 2
+)
+
 // serverOf returns the TCP address that web names for key.
-func serverOf(web *daemon, key string) (string, error) {
-	r, err := exchange(web.web, fmt.Sprintf("GET /1/server/get?k=%s&p=2 HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", url.QueryEscape(key), web.web))
+func serverOf(web *daemon, key string) (string, error) { return serverFor(web, key, byTCP) }
+
+// serverFor returns the address that web names for key and a protocol.
+func serverFor(web *daemon, key string, proto int) (string, error) {
+	r, err := exchange(web.web, fmt.Sprintf("GET /1/server/get?k=%s&p=%d HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", url.QueryEscape(key), proto, web.web))
 	if err != nil {
 		return "", err
 	}

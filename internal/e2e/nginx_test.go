@@ -122,6 +122,7 @@ func TestBehindNginx(t *testing.T) {
 			{"websocket replies", testWSReplies},
 			{"websocket frames", testWSFrames},
 			{"bodies", testBodies},
+			{"resume", testResume},
 			{"http public", testHTTPPublic},
 			{"http old", testHTTPOld},
 			{"http callbacks", testHTTPCallbacks},

@@ -62,8 +62,13 @@ func keptPace(t *testing.T, comets []*daemon, followers []*follower, rate int) {
 	all := departures(followers)
 	var back []time.Time
 	for i, d := range comets {
-		p := all[d.tcp]
-		if p == nil {
+		p := new(paced)
+		for _, addr := range []string{d.tcp, d.ws} {
+			if q := all[addr]; q != nil {
+				p.lost, p.back = append(p.lost, q.lost...), append(p.back, q.back...)
+			}
+		}
+		if len(p.lost) == 0 {
 			continue
 		}
 		back = append(back, p.back...)

@@ -44,25 +44,36 @@ func upgrade(t testing.TB, addr, query string, headers ...string) (*wsClient, *h
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
+	c := &wsClient{t: t, conn: conn, in: bufio.NewReader(conn)}
+	res, err := c.upgrade(query, headers...)
+	if err != nil {
+		t.Fatalf("upgrade: %v", err)
+	}
+	return c, res
+}
+
+// upgrade sends the request and reads the answer. Any goroutine.
+func (c *wsClient) upgrade(query string, headers ...string) (*http.Response, error) {
 	key := base64.StdEncoding.EncodeToString([]byte("0123456789abcdef"))
-	req := fmt.Sprintf("GET /sub?%s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n", query, addr, key)
+	req := fmt.Sprintf("GET /sub?%s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n", query, c.conn.RemoteAddr(), key)
 	for _, h := range headers {
 		req += h + "\r\n"
 	}
-	c := &wsClient{t: t, conn: conn, in: bufio.NewReader(conn)}
-	c.raw(req + "\r\n")
+	if _, err := io.WriteString(c.conn, req+"\r\n"); err != nil {
+		return nil, err
+	}
 	c.deadline(patience)
 	res, err := http.ReadResponse(c.in, nil)
 	if err != nil {
-		t.Fatalf("upgrade: %v", err)
+		return nil, err
 	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 		if got, want := res.Header.Get("Sec-WebSocket-Accept"), base64.StdEncoding.EncodeToString(sum[:]); got != want {
-			t.Fatalf("Sec-WebSocket-Accept = %q, want %q", got, want)
+			return nil, fmt.Errorf("Sec-WebSocket-Accept = %q, want %q", got, want)
 		}
 	}
-	return c, res
+	return res, nil
 }
 
 // dialWS connects and wants the upgrade to succeed.
@@ -224,6 +235,14 @@ func (c *wsClient) read(d time.Duration) (string, error) {
 		err = fmt.Errorf("read opcode %#x %q, want a text frame", op, body)
 	}
 	return body, err
+}
+
+// wantSilence wants nothing to come for d, and the connection to stay open.
+func (c *wsClient) wantSilence(d time.Duration) {
+	c.t.Helper()
+	if op, got, err := c.frame(d); !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.t.Fatalf("read opcode %#x %q, %v, want silence", op, got, err)
+	}
 }
 
 func (c *wsClient) close() { c.conn.Close() }
