@@ -281,6 +281,7 @@ func TestMySQLOppositeOrders(t *testing.T) {
 			t.Errorf("k%d holds %d messages, %v; want %d", k, len(r.msgs), r.err, workers*each)
 		}
 	}
+	same(t, "deadlocks", rows(t, dialMySQL(t, server), "SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'"), []string{"Innodb_deadlocks 0"})
 }
 
 // One key's trouble is not another's.
