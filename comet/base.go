@@ -14,13 +14,19 @@ func (c *channel) askBase() {
 	if c.based || c.basing || c.saving || len(c.sessions) == 0 {
 		return
 	}
-	if c.canBase() && slices.ContainsFunc(c.sessions, func(s *session) bool { return s.resumes() && (s.behind || s.catching) }) {
+	if c.canBase() && slices.ContainsFunc(c.sessions, (*session).willRead) {
 		return
 	}
 	c.basing = true
 	if !c.askFormer(nil, c.readBase) {
 		c.readBase()
 	}
+}
+
+// willRead reports whether something is about to be read for a session that
+// resumes, or being read. One whose socket is busy may take its time.
+func (s *session) willRead() bool {
+	return s.resumes() && (s.catching || s.behind && !s.idling && !s.ended())
 }
 
 func (c *channel) readBase() {

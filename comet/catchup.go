@@ -82,8 +82,11 @@ func (c *channel) caughtUp(s *session, r peer.ReadResult, err error) {
 		return // it is over
 	}
 	clock := mid.Of(c.env.now())
-	if s.after <= r.Last { // no mid from the future
+	switch {
+	case s.after <= r.Last:
 		s.sent = max(s.sent, s.after)
+	case s.after > s.sent: // nobody has given it
+		s.after = r.Last
 	}
 	s.tell(&gap{trimmed: r.Trimmed, oldest: oldest(r.Msgs, clock)})
 	if s.handPage(r.Msgs, clock, c.env.now()) {
@@ -109,7 +112,7 @@ func (s *session) handPage(msgs []peer.Stored, clock int64, now time.Time) bool 
 		if mid.Foreign(msgs[0].Mid, clock) {
 			return true
 		}
-		d := &delivery{payload: &payload{msg: msgs[0].Msg}, mid: msgs[0].Mid, stored: true}
+		d := read(msgs[0])
 		waits := len(s.waiting) > 0 && s.waiting[0].mid < d.mid
 		if waits {
 			d = s.waiting[0]
@@ -119,7 +122,7 @@ func (s *session) handPage(msgs []peer.Stored, clock int64, now time.Time) bool 
 			return false
 		case waits:
 			s.waiting = s.waiting[1:]
-			s.weight -= s.weigh(d)
+			s.weighs(-s.weigh(d))
 		default:
 			msgs = msgs[1:]
 		}
@@ -135,9 +138,10 @@ func (c *channel) goLive(s *session) {
 	s.held = false
 	now := c.env.now()
 	for _, d := range s.waiting {
+		s.weighs(-s.weigh(d)) // it moves to the outbox
 		if !d.expired(now) {
 			s.deliver(d)
 		}
 	}
-	s.waiting, s.weight = nil, 0
+	s.waiting = nil
 }

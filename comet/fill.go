@@ -52,7 +52,7 @@ func (c *channel) filled(r peer.ReadResult, upto int64) {
 			break
 		}
 		if !mid.Foreign(m.Mid, clock) {
-			c.handOne(&delivery{payload: &payload{msg: m.Msg}, mid: m.Mid, stored: true})
+			c.handOne(read(m))
 		}
 	}
 	if len(msgs) < page || msgs[page-1].Mid >= upto {
@@ -60,11 +60,17 @@ func (c *channel) filled(r peer.ReadResult, upto int64) {
 	}
 }
 
-// giveUpFill ends the sessions, which come back for what they miss:
-// sending anything later would hide it from them.
+// giveUpFill ends the sessions, which come back for what they miss: sending
+// anything later would hide it from them. Those that are held have been sent
+// nothing later, and read it themselves when the store is back.
 func (c *channel) giveUpFill(err error) {
 	glog.Warningf("comet: messages in between could not be fetched, sessions end key=%q sessions=%d err=%q", c.key, len(c.sessions), err)
 	for _, s := range c.sessions {
+		if s.held {
+			s.missed = true
+			s.dropWaiting()
+			continue
+		}
 		s.end(endFillFailed)
 	}
 	c.waiting = nil

@@ -56,6 +56,7 @@ func (e left) handle(c *channel) {
 	if i := slices.Index(c.sessions, e.session); i >= 0 {
 		c.sessions = slices.Delete(c.sessions, i, i+1)
 		c.present.Store(int32(len(c.sessions)))
+		e.dropWaiting()
 		c.leaving++
 	}
 }

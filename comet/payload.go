@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"gopush-cluster/internal/peer"
 	"gopush-cluster/internal/wire"
 )
 
@@ -38,6 +39,12 @@ type delivery struct {
 
 	// Rendered at first use, and shared by the sessions.
 	frames, framesOld [transports][]byte
+}
+
+// read is a message that was read from the store. On its way, and while it waits,
+// it may expire.
+func read(m peer.Stored) *delivery {
+	return &delivery{payload: &payload{msg: m.Msg}, mid: m.Mid, stored: true, expires: m.ExpireAt}
 }
 
 // expired reports whether d has waited for too long.

@@ -50,21 +50,40 @@ func (s *session) take(d *delivery) {
 		s.countDropped(d)
 	case s.overfull(d):
 		s.missed = true
-		for _, w := range append(s.waiting, d) {
-			s.countDropped(w)
-		}
-		s.waiting, s.weight = nil, 0
+		s.countDropped(d)
+		s.dropWaiting()
 	default:
 		s.waiting = append(s.waiting, d)
-		s.weight += s.weigh(d)
+		s.weighs(s.weigh(d))
 	}
+}
+
+// dropWaiting forgets what waits.
+func (s *session) dropWaiting() {
+	for _, d := range s.waiting {
+		s.countDropped(d)
+	}
+	s.waiting = nil
+	s.weighs(-s.weight)
+}
+
+// weighs adds n bytes to what waits, which counts as what waits in outboxes.
+func (s *session) weighs(n int) {
+	s.weight += n
+	s.stats.queued.Add(int64(n))
 }
 
 // overfull reports whether d is too much to wait with the others. No more may
 // than fits into an empty outbox.
 func (s *session) overfull(d *delivery) bool {
 	lim := s.limits()
-	return len(s.waiting) >= lim.queue || len(s.waiting) > 0 && s.weight+s.weigh(d) > lim.bytes
+	switch {
+	case len(s.waiting) >= lim.queue:
+		return true
+	case len(s.waiting) == 0:
+		return false
+	}
+	return s.weight+s.weigh(d) > lim.bytes || s.stats.queued.Load() > lim.total
 }
 
 // weigh returns how many bytes d is to this session.
@@ -108,6 +127,7 @@ func (s *session) deliver(d *delivery) {
 // overtaken ends the session.
 func (s *session) overtaken() {
 	if s.resumes() {
+		s.stats.gaps.Add(1)
 		s.finish(endOvertaken, s.gapFrame(wire.Gap{From: s.upto}))
 		return
 	}

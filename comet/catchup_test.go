@@ -1,0 +1,256 @@
+package comet
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gopush-cluster/internal/config"
+	"gopush-cluster/internal/mid"
+	"gopush-cluster/internal/peer"
+	"gopush-cluster/internal/wire"
+)
+
+// failing makes calls named op take d and fail.
+func failing(op string, d time.Duration) func(string) error {
+	return hookOn(op, func() error {
+		time.Sleep(d)
+		return errDown
+	})
+}
+
+// pushSoon pushes from another goroutine.
+func (r *rig) pushSoon(key, body string, expire bool) {
+	r.tasks.Go(func() { r.push(key, body, expire) })
+}
+
+// lateConn takes nothing at once, and a while for whatever is written.
+type lateConn struct {
+	*fakeSocket
+	d time.Duration
+}
+
+func (s lateConn) TryWrite([]byte) (int, error) { return 0, nil }
+func (s lateConn) Write(b []byte) (int, error) {
+	time.Sleep(s.d)
+	return s.fakeSocket.Write(b)
+}
+
+// narrow leaves room for one message in an outbox.
+func narrow(c *Config) { c.Channel.MsgBuf = 2 }
+
+// One that reads slowly keeps nobody from the base of the channel, which its own
+// read could not tell.
+func TestSlowReaderKeepsNobodyFromTheBase(t *testing.T) {
+	bubble(t, narrow, func(t *testing.T, r *rig) {
+		r.store("k", 1, 5)
+		r.msgs.set(failing("save", time.Second), nil)
+		r.pushSoon("k", "6", true)
+		synctest.Wait()
+		slow := lateConn{newFakeSocket(), 8 * time.Second}
+		r.connect("k", 0, slow)
+		_, sock := r.join("k", nil)
+		time.Sleep(3 * time.Second)
+		r.mustPush("k", "7", false)
+		synctest.Wait()
+		wantBodies(t, sock, append(numbers(1, 5), "7")...)
+		time.Sleep(time.Minute)
+		wantBodies(t, slow.fakeSocket, "1", "2", "3", "4", "5", "7")
+	})
+}
+
+// What expires on its way from the store, or while it waits, is not sent.
+func TestReadMessagesExpireOnTheirWay(t *testing.T) {
+	keep := func(r *rig, body string, d time.Duration) int64 {
+		r.msgs.mu.Lock()
+		defer r.msgs.mu.Unlock()
+		return r.msgs.save(peer.SaveItem{Key: "k", Nonce: body, ExpireAt: time.Now().Add(d).Unix(), Floor: mid.Unknown}, []byte(body)).Mid
+	}
+	t.Run("to one that resumes", func(t *testing.T) {
+		bubble(t, nil, func(t *testing.T, r *rig) {
+			keep(r, "1", time.Second)
+			keep(r, "2", time.Minute)
+			r.msgs.set(nil, hookOn("read", func() error { time.Sleep(1500 * time.Millisecond); return nil }))
+			_, sock := r.resume("k", 0)
+			time.Sleep(2 * time.Second)
+			wantBodies(t, sock, "2")
+		})
+	})
+	t.Run("to one that is held", func(t *testing.T) {
+		bubble(t, narrow, func(t *testing.T, r *rig) {
+			r.store("k", 0, 0)
+			r.live("k")
+			slow := lateConn{newFakeSocket(), 8 * time.Second}
+			r.connect("k", 0, slow)
+			synctest.Wait()
+			keep(r, "1", 5*time.Second)
+			r.tell("k", keep(r, "2", time.Hour)) // both are filled in, and wait
+			time.Sleep(time.Minute)
+			wantBodies(t, slow.fakeSocket, "0", "2")
+		})
+	})
+}
+
+// A mid that nobody can have made counts as the newest one: what is stored from
+// then on comes, and is told of where it is gone, however it comes.
+func TestResumeFromTheFuture(t *testing.T) {
+	for _, ahead := range []int64{mid.Of(time.Unix(1<<33, 0)), 1<<63 - 1} {
+		t.Run(fmt.Sprint(ahead), func(t *testing.T) {
+			bubble(t, func(c *Config) { c.Channel.MsgBuf = 4 }, func(t *testing.T, r *rig) {
+				r.msgs.most = 8
+				last := r.store("k", 1, 3)[2]
+				_, live := r.resume("k", ahead)
+				synctest.Wait()
+				direct := r.store("k", 4, 20) // 12 to 20 are kept when 21 is
+				m := r.mustPush("k", "21", true)
+				if clock := mid.Of(time.Now()); m > clock+mid.Second {
+					t.Errorf("mid %d, the clock %d", m, clock)
+				}
+				synctest.Wait()
+				wantBodies(t, live, append([]string{"gap"}, numbers(14, 21)...)...)
+				if got := gapsOf(live.messages(t)); !slices.Equal(got, []wire.Gap{{From: last, Oldest: direct[14-4]}}) {
+					t.Errorf("told %v, want from %d", got, last)
+				}
+				// While it is held, more than may wait.
+				r.msgs.set(nil, hookOn("read", func() error { time.Sleep(time.Second); return nil }))
+				_, held := r.resume("k", ahead)
+				time.Sleep(1100 * time.Millisecond) // it has read
+				r.pushSoon("k", "22", true)
+				time.Sleep(time.Second)
+				wantBodies(t, held, "22")
+				_, held = r.resume("k", ahead)
+				time.Sleep(100 * time.Millisecond)
+				for _, body := range numbers(23, 28) {
+					r.mustPush("k", body, true)
+				}
+				time.Sleep(5 * time.Second)
+				wantBodies(t, held, numbers(23, 28)...)
+			})
+		})
+	}
+}
+
+// What waits for sessions that are held counts as what waits in outboxes does.
+func TestHeldMessagesCount(t *testing.T) {
+	bubble(t, func(c *Config) { c.Outbuf.Total = 1 << 20; c.Outbuf.Bytes = 1 << 20 }, func(t *testing.T, r *rig) {
+		r.msgs.set(nil, hookOn("read", func() error { time.Sleep(1900 * time.Millisecond); return nil }))
+		body := `"` + strings.Repeat("m", 200<<10) + `"`
+		var socks []*fakeSocket
+		for i := range 4 {
+			_, sock := r.resume(fmt.Sprint("k", i), 0)
+			socks = append(socks, sock)
+		}
+		time.Sleep(time.Second)
+		most := int64(0)
+		for range 5 { // the last of each key do not fit, and are read again
+			for i := range 4 {
+				r.mustPush(fmt.Sprint("k", i), body, true)
+				most = max(most, r.stats.queued.Load())
+			}
+		}
+		if most < 1<<20 || most > 1<<20+210<<10 {
+			t.Errorf("%d bytes waited, want one message more than %d", most, 1<<20)
+		}
+		time.Sleep(10 * time.Second)
+		for _, sock := range socks {
+			wantBodies(t, sock, slices.Repeat([]string{body}, 5)...)
+		}
+		if n := r.stats.queued.Load(); n != 0 {
+			t.Errorf("%d bytes stay counted", n)
+		}
+	})
+}
+
+// A fill that fails ends the sessions that may have been sent later ones. One that
+// is held has not, and reads what it needs when the store is back.
+func TestFillFailsWhileHeld(t *testing.T) {
+	bubble(t, func(c *Config) { c.Legacy.Hold = config.Duration(5 * time.Second) }, func(t *testing.T, r *rig) {
+		live, _ := r.resume("k", 0)
+		synctest.Wait()
+		r.msgs.set(failing("read", 0), nil)
+		resumes, sock := r.resume("k", 0)
+		fetches, sock2 := r.join("k", nil)
+		r.mustPush("k", "1", false)
+		r.tell("k", r.store("k", 2, 2)[0])
+		time.Sleep(4 * time.Second)
+		if !live.ended() || live.reason() != endFillFailed {
+			t.Error("the live session goes on")
+		}
+		if resumes.ended() || fetches.ended() { // neither is live yet
+			t.Error("a session that is held has ended")
+		}
+		r.msgs.set(nil, nil)
+		time.Sleep(5 * time.Second)
+		r.mustPush("k", "3", true)
+		wantBodies(t, sock, "2", "3")
+		wantBodies(t, sock2, "2", "3")
+	})
+}
+
+// However a session ends, and whatever it waits for, nothing stays behind.
+func TestSessionsEndInEachState(t *testing.T) {
+	stuck := func() *fakeSocket {
+		sock := newFakeSocket()
+		sock.take, sock.stalled = func(int) int { return 0 }, true
+		return sock
+	}
+	hang := hookOn("read", func() error { time.Sleep(time.Minute); return errDown })
+	states := map[string]func(r *rig) (*session, *fakeSocket){
+		"fetches, without a base": func(r *rig) (*session, *fakeSocket) { r.msgs.set(hang, nil); return r.join("k", nil) },
+		"fetches, held":           func(r *rig) (*session, *fakeSocket) { return r.join("k", nil) },
+		"catches up":              func(r *rig) (*session, *fakeSocket) { r.msgs.set(hang, nil); return r.resume("k", 0) },
+		"tries again":             func(r *rig) (*session, *fakeSocket) { r.msgs.set(failing("read", 0), nil); return r.resume("k", 0) },
+		"live":                    func(r *rig) (*session, *fakeSocket) { return r.resume("k", 0) },
+		"waits for its outbox": func(r *rig) (*session, *fakeSocket) {
+			r.store("k", 1, 5)
+			sock := stuck()
+			return r.connect("k", 0, sock), sock
+		},
+		"waits for its outbox, and others for it": func(r *rig) (*session, *fakeSocket) {
+			sock := stuck()
+			s := r.connect("k", 0, sock)
+			r.mustPush("k", "1", true)
+			r.mustPush("k", "2", false)
+			return s, sock
+		},
+		"missed some": func(r *rig) (*session, *fakeSocket) {
+			r.msgs.set(nil, hookOn("read", func() error { time.Sleep(time.Second); return nil }))
+			s, sock := r.resume("k", 0)
+			for i := range 200 {
+				r.mustPush("k", fmt.Sprint(i), true)
+			}
+			return s, sock
+		},
+	}
+	ends := map[string]func(r *rig, s *session, sock *fakeSocket){
+		"by its client": func(_ *rig, _ *session, sock *fakeSocket) { sock.Close() },
+		"at once":       func(_ *rig, s *session, _ *fakeSocket) { s.end(endClosed) },
+		"sent away":     func(_ *rig, s *session, _ *fakeSocket) { s.sendAway(endNotOwner) },
+		"overtaken": func(_ *rig, s *session, _ *fakeSocket) {
+			s.channel.hold()
+			s.channel.post(again(func(c *channel) { c.leaving++; s.overtaken() }))
+		},
+	}
+	for state, begin := range states {
+		for how, end := range ends {
+			t.Run(state+", ended "+how, func(t *testing.T) {
+				bubble(t, nil, func(t *testing.T, r *rig) {
+					s, sock := begin(r)
+					synctest.Wait()
+					end(r, s, sock)
+					time.Sleep(time.Second)
+					if !s.ended() {
+						t.Error("it goes on")
+					}
+					r.msgs.set(nil, nil)
+					if sock.shut { // as a client does
+						sock.Close()
+					}
+				}) // close looks for what stays behind
+			})
+		}
+	}
+}
