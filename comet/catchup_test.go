@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -253,4 +254,40 @@ func TestSessionsEndInEachState(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A storm of clients waits for its turn at the store without losing it: each is
+// read once, however long that takes.
+func TestReadsWaitForTheirTurn(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		const clients = 640
+		var calls, now, most atomic.Int64
+		r.msgs.set(hookOn("read", func() error {
+			calls.Add(1)
+			most.Store(max(most.Load(), now.Add(1)))
+			return nil
+		}), hookOn("read", func() error {
+			time.Sleep(500 * time.Millisecond)
+			now.Add(-1)
+			return nil
+		}))
+		var socks []*fakeSocket
+		for i := range clients {
+			key := fmt.Sprint("k", i)
+			r.msgs.direct(key, "1", key)
+			_, sock := r.resume(key, 0)
+			socks = append(socks, sock)
+		}
+		time.Sleep(10 * time.Second) // in two shards
+		for _, sock := range socks {
+			wantBodies(t, sock, "1")
+		}
+		const least = clients / laneReadItems
+		if n := calls.Load(); n > least+2*2*laneReads {
+			t.Errorf("%d reads of %d keys each for %d clients, want %d and a few", n, laneReadItems, clients, least)
+		}
+		if n := most.Load(); n > 2*laneReads {
+			t.Errorf("%d reads at once from two shards, want %d", n, 2*laneReads)
+		}
+	})
 }

@@ -130,8 +130,12 @@ func (l *lanes) runSaves(ctx context.Context, runs []*run) ([][]peer.SaveResult,
 	return results, nil
 }
 
-// runReads carries out one batch of reads.
+// runReads carries out one batch of reads. Its time begins now: in a storm of
+// reconnects a read that had to wait would have little left, and be cut off while
+// the store is at work on it.
 func (l *lanes) runReads(ctx context.Context, items []peer.ReadItem) ([]peer.ReadResult, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	reply, err := l.messages.Read(ctx, peer.ReadArgs{Items: items})
 	return reply.Results, err
 }

@@ -20,8 +20,11 @@ type reading struct {
 	pause  backoff.Backoff
 }
 
-// readTimeout bounds one try.
-const readTimeout = 2 * time.Second
+// readTimeout bounds one try, and readWait how long it waits for its turn.
+const (
+	readTimeout = 2 * time.Second
+	readWait    = 10 * time.Second
+)
 
 // read starts a reading. It holds the channel until it is done.
 func (c *channel) read(r *reading) {
@@ -32,7 +35,7 @@ func (c *channel) read(r *reading) {
 
 // handle makes one try.
 func (r *reading) handle(c *channel) {
-	end := time.Now().Add(readTimeout)
+	end := time.Now().Add(readWait + readTimeout)
 	if !r.end.IsZero() && r.end.Before(end) {
 		end = r.end
 	}
