@@ -94,12 +94,14 @@ func readOld(ctx context.Context, c Caller, args ReadArgs) (ReadReply, error) {
 	return reply, nil
 }
 
+// readOldKey reads all that there is of a key, for the last mid: that of after
+// may be a client's, who may say anything.
 func readOldKey(ctx context.Context, c Caller, key string, after int64) (ReadResult, error) {
 	var old GetPrivateReply
-	if err := call(ctx, c, "MessageRPC.GetPrivate", &GetPrivateArgs{Key: key, MsgId: after}, &old); err != nil {
+	if err := call(ctx, c, "MessageRPC.GetPrivate", &GetPrivateArgs{Key: key}, &old); err != nil {
 		return ReadResult{}, err
 	}
-	r := ReadResult{Last: after}
+	var r ReadResult
 	now := mid.Of(wallclock.Now())
 	for _, m := range old.Msgs {
 		if m == nil {
@@ -109,7 +111,9 @@ func readOldKey(ctx context.Context, c Caller, key string, after int64) (ReadRes
 		if err != nil {
 			continue // no client could have read it either
 		}
-		r.Msgs = append(r.Msgs, Stored{Msg: body, Mid: m.MsgId})
+		if m.MsgId > after {
+			r.Msgs = append(r.Msgs, Stored{Msg: body, Mid: m.MsgId})
+		}
 		if !mid.Foreign(m.MsgId, now) {
 			r.Last = max(r.Last, m.MsgId)
 		}

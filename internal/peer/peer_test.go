@@ -131,6 +131,10 @@ func TestSaveAndReadOnAnOldMessageDaemon(t *testing.T) {
 	if r := read.Results[1]; r.Last != third.Mid || len(r.Msgs) != 0 {
 		t.Errorf("record only = %+v", r)
 	}
+	ahead, err := m.Read(t.Context(), ReadArgs{Items: []ReadItem{{Key: "k", After: 1<<63 - 1, Limit: 2}}})
+	if err != nil || ahead.Results[0].Last != third.Mid || len(ahead.Results[0].Msgs) != 0 {
+		t.Errorf("above what a client says: %+v, %v, want the last mid that is there, %d", ahead, err, third.Mid)
+	}
 	if _, err := m.Shards(t.Context()); !errors.Is(err, ErrNoMethod) {
 		t.Errorf("Shards: %v, want ErrNoMethod", err)
 	}
