@@ -6,7 +6,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VERSION     ?= $(shell git describe --tags --exact-match 2>/dev/null)
 
-.PHONY: help build run test fuzz chaos bench lint cover clean
+.PHONY: help build run test fuzz chaos mutants bench lint cover clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
@@ -23,8 +23,12 @@ test: ## run everything: -race, real servers, fuzz targets and benchmarks in bri
 fuzz: ## fuzz each target for FUZZTIME (default 1m)
 	scripts/fuzz.sh $(or $(FUZZTIME),1m)
 
-chaos: ## break a real cluster under load for DURATION (default 60s), by SEED (default another each time)
-	$(GO) test -race -count=1 -timeout 0 -v -run '^TestChaos$$' ./internal/chaos -args -duration=$(or $(DURATION),60s) -seed=$(or $(SEED),0)
+chaos: ## break a real cluster for DURATION (60s), by SEED, at RATE pushes a second (60); PLAN=kills counts; RACE=0 is faster
+	$(GO) test $(if $(filter 0,$(RACE)),,-race) -count=1 -timeout 0 -v -run '^TestChaos$$' ./internal/chaos -args -duration=$(or $(DURATION),60s) \
+		-seed=$(or $(SEED),0) -rate=$(or $(RATE),60) -plan=$(or $(PLAN),mixed) $(if $(filter 0,$(RACE)),-norace)
+
+mutants: ## break the code on purpose, one way at a time (scripts/mutants), and see make chaos find each
+	scripts/mutants.sh
 
 bench: ## run the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

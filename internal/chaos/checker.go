@@ -19,7 +19,7 @@ type Limits struct {
 
 // Violation is one broken promise.
 type Violation struct {
-	Invariant string // "I1" … "I9"
+	Invariant string // "I1" … "I9", or "hang"
 	Text      string
 	At        time.Duration // when it showed
 
@@ -78,6 +78,7 @@ func Check(events []Event, limits Limits) Report {
 		checkSequence, // I3
 		checkGaps,     // I4
 		checkExpiry,   // I9
+		checkHangs,
 	} {
 		rule(x, report)
 	}

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -78,6 +79,15 @@ func (s *script) fetchBy(id, client int, key string, after int64, msgs ...Messag
 	return s.add(Event{Kind: Got, Fetch: id, Client: client, Socket: client, Key: key, Mid: after, Msgs: msgs})
 }
 
+// hung has a store hang for 20 s, while 40 things are done in turn.
+func hung(do func(i int, s *script)) *script {
+	s := new(script).add(Event{Kind: Hang, Note: "redis1"}).wait(2 * time.Second)
+	for i := range 40 {
+		do(i+1, s)
+	}
+	return s.wait(20 * time.Second).add(Event{Kind: Hang})
+}
+
 func m(mid int64, body string) Message { return Message{Mid: mid, Body: body} }
 
 func TestCheck(t *testing.T) {
@@ -151,6 +161,9 @@ func TestCheck(t *testing.T) {
 		{"a fetch that took longer than the hold is promised nothing", new(script).
 			open(1, "k").push(1, "k", `1`).push(2, "k", `2`).wait(2*time.Second).recv(1, "k", 160, `2`).
 			fetchBy(1, 1, "k", 0, m(80, `1`), m(160, `2`)), nil},
+		{"nor is one that heard late that it was accepted", new(script).
+			add(Event{Kind: Open, Client: 1, Socket: 1, Key: "k", Took: 2 * time.Second}).push(1, "k", `1`).push(2, "k", `2`).recv(1, "k", 160, `2`).
+			fetchBy(1, 1, "k", 0, m(80, `1`), m(160, `2`)), nil},
 		{"what expired before the client came back is no gap", new(script).
 			open(1, "k").begin(1, "k", `1`, 2).answer(1, 0).fetch(1, "k", m(80, `1`)).wait(5*time.Second).
 			open(2, "k").fetchBy(2, 2, "k", 0).push(2, "k", `2`).recv(2, "k", 160, `2`), nil},
@@ -216,6 +229,11 @@ func TestCheck(t *testing.T) {
 		{"I5 one promised push is stored twice", new(script).
 			push(1, "k", `1`).fetch(1, "k", m(80, `1`), m(160, `1`)), []string{"I5"}},
 
+		{"two comets give what is not stored a mid each", new(script).
+			open(1, "k").open(2, "k").begin(1, "k", `1`, 0).recv(1, "k", 80, `1`).recv(2, "k", 160, `1`).answer(1, 0), nil},
+		{"I5 and one client gets both", new(script).
+			resume(1, 1, "k", 0).begin(1, "k", `1`, 0).recv(1, "k", 80, `1`).resume(2, 1, "k", 80).recv(2, "k", 160, `1`).answer(1, 0), []string{"I5"}},
+
 		{"I6 a mid comes twice on a socket", new(script).
 			open(1, "k").push(1, "k", `1`).recv(1, "k", 80, `1`).recv(1, "k", 80, `1`), []string{"I6"}},
 		{"I6 a message comes twice, under two mids", new(script).
@@ -271,11 +289,35 @@ func TestCheck(t *testing.T) {
 		{"a web ahead and a message behind, for longer still", new(script).
 			clock("message1", -10*time.Second).clock("web1", 10*time.Second).begin(1, "k", `1`, 2).answer(1, 0).
 			wait(20*time.Second).fetch(1, "k", m(80, `1`)), nil},
+		{"and one that steps back while it is asked", new(script).
+			begin(1, "k", `1`, 2).answer(1, 0).wait(4*time.Second).add(Event{Kind: Ask, Fetch: 1, Key: "k"}).clock("message1", -10*time.Second).
+			add(Event{Kind: Got, Fetch: 1, Key: "k", Msgs: []Message{m(80, `1`)}}), nil},
 		{"I9 but not for ever", new(script).
 			clock("message1", -10*time.Second).begin(1, "k", `1`, 2).answer(1, 0).wait(15*time.Second).fetch(1, "k", m(80, `1`)), []string{"I9"}},
 		{"I9 nor when the clocks were right again long before", new(script).
 			clock("message1", -10*time.Second).clock("message1", 0).wait(5*time.Second).
 			begin(1, "k", `1`, 2).answer(1, 0).wait(4*time.Second).fetch(1, "k", m(80, `1`)), []string{"I9"}},
+		{"a store hangs and fails its own keys", hung(func(i int, s *script) {
+			s.begin(i, []string{"k", "l"}[i%2], fmt.Sprint(i), 600).answer(i, 65535*(i%2))
+		}), nil},
+		{"hang it fails the others' too", hung(func(i int, s *script) {
+			s.begin(i, []string{"k", "l"}[i%2], fmt.Sprint(i), 600).answer(i, 65535)
+		}), []string{"hang"}},
+		{"hang a push waits", hung(func(i int, s *script) {
+			s.begin(i, "k", fmt.Sprint(i), 600)
+			if i != 7 {
+				s.answer(i, 0)
+			}
+		}), []string{"hang"}},
+		{"hang a heartbeat waits", hung(func(i int, s *script) {
+			if i == 1 {
+				s.open(1, "k")
+			}
+			s.begin(i, "k", fmt.Sprint(i), 0).answer(i, 0)
+			if i == 20 {
+				s.add(Event{Kind: Close, Client: 1, Socket: 1, Key: "k", Note: "read tcp: i/o timeout"})
+			}
+		}), []string{"hang"}},
 		{"about to expire it may be there or not", new(script).
 			begin(1, "k", `1`, 2).answer(1, 0).begin(2, "k", `2`, 2).answer(2, 0).wait(1500*time.Millisecond).
 			fetch(1, "k", m(80, `1`)), nil},

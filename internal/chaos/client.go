@@ -25,16 +25,20 @@ const (
 	mostPause    = 400 * time.Millisecond // before it asks web again
 )
 
-// Client is one device: it asks web where its key lives, connects there, fetches
-// what it missed by its counter, and comes back whenever its connection ends.
+// Client is one device: it asks web where its key lives, connects there, resumes
+// after its counter or fetches what it missed, and comes back whenever its
+// connection ends.
 type Client struct {
 	ID        int
 	Key       string
 	WebSocket bool
 	Old       bool // gives no version: old bodies, old URLs
+	Resume    bool // gives its counter, and fetches nothing
 	Webs      []Web
 	HTTP      *http.Client
 	Cut       time.Duration // it hangs up by itself about this often; 0: never
+	Away      time.Duration // and stays away for about this long
+	Valve     *Valve        // nil: it always reads
 	Rec       *Recorder
 
 	mu      sync.Mutex
@@ -61,7 +65,7 @@ var (
 func (c *Client) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		c.session(ctx)
-		pause(ctx, leastPause+rand.N(mostPause-leastPause))
+		pause(ctx, leastPause+rand.N(mostPause-leastPause+c.Away))
 	}
 }
 
@@ -78,18 +82,24 @@ func (c *Client) session(ctx context.Context) {
 	if err != nil {
 		return // web or comets are away: ask again
 	}
-	l, err := c.connect(ctx, addr)
+	after := noMid
+	if c.Resume {
+		after = c.Counter()
+	}
+	l, took, err := c.connect(ctx, addr, after)
 	if err != nil {
 		return
 	}
 	socket := c.Rec.Next(Open)
-	c.Rec.Add(Event{Kind: Open, Client: c.ID, Socket: socket, Key: c.Key, Note: c.kind() + " " + addr})
+	c.Rec.Add(Event{Kind: Open, Client: c.ID, Socket: socket, Key: c.Key, Took: took, Resume: c.Resume, Mid: max(0, after), Note: c.kind() + " " + addr})
 	life, end := context.WithCancel(ctx)
 	if c.Cut > 0 {
 		life, end = context.WithTimeout(ctx, c.Cut/2+rand.N(c.Cut))
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { c.catchUp(life, socket) })
+	if !c.Resume {
+		wg.Go(func() { c.catchUp(life, socket) })
+	}
 	wg.Go(func() { // beats, and hangs up at the end
 		defer l.Close()
 		for pause(life, beatInterval) {
@@ -100,9 +110,16 @@ func (c *Client) session(ctx context.Context) {
 	})
 	for err == nil {
 		var body string
-		if body, err = l.read(); err == nil {
-			c.take(Event{Kind: Recv, Client: c.ID, Socket: socket, Key: c.Key, Msgs: []Message{c.parse(body)}})
+		c.Valve.wait(life)
+		if body, err = l.read(); err != nil {
+			break
 		}
+		if e, ok := parseGap(body); ok && c.Resume { // to others it is no message
+			e.Client, e.Socket, e.Key = c.ID, socket, c.Key
+			c.Rec.Add(e)
+			continue
+		}
+		c.take(Event{Kind: Recv, Client: c.ID, Socket: socket, Key: c.Key, Msgs: []Message{c.parse(body)}})
 	}
 	end()
 	wg.Wait()
@@ -114,8 +131,11 @@ func (c *Client) kind() string {
 	if c.WebSocket {
 		kind = "websocket"
 	}
-	if c.Old {
+	switch {
+	case c.Old:
 		kind += " old"
+	case c.Resume:
+		kind += " resuming"
 	}
 	return kind
 }
@@ -156,29 +176,32 @@ func (c *Client) ask(ctx context.Context) (string, error) {
 
 func (c *Client) web() Web { return c.Webs[rand.IntN(len(c.Webs))] }
 
-// connect dials addr, subscribes and wants +h.
-func (c *Client) connect(ctx context.Context, addr string) (link, error) {
+// noMid says that a client gives no mid when it subscribes.
+const noMid = int64(-1)
+
+// connect dials addr, subscribes after a mid and wants +h, which took so long.
+func (c *Client) connect(ctx context.Context, addr string, after int64) (l link, took time.Duration, err error) {
 	d := net.Dialer{Timeout: dialTimeout}
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	// A comet that is frozen takes the connection and says nothing.
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	if err = conn.SetDeadline(time.Now().Add(dialTimeout)); err == nil {
-		var l link
+	begun := time.Now()
+	if err = conn.SetDeadline(begun.Add(dialTimeout)); err == nil {
 		if c.WebSocket {
-			l, err = openWebSocket(conn, c.Key, c.Old)
+			l, err = openWebSocket(conn, c.Key, c.Old, after)
 		} else {
-			l, err = openTCP(conn, c.Key, c.Old)
+			l, err = openTCP(conn, c.Key, c.Old, after)
 		}
 		if err == nil {
-			return l, conn.SetDeadline(time.Time{})
+			return l, time.Since(begun), conn.SetDeadline(time.Time{})
 		}
 	}
 	conn.Close()
-	return nil, err
+	return nil, 0, err
 }
 
 // catchUp fetches what was missed, until one fetch is answered or ctx ends. It
@@ -221,6 +244,15 @@ func parseBody(body string, old bool) Message {
 		return Message{Body: "not an old body: " + body}
 	}
 	return m
+}
+
+// parseGap parses word of a gap, docs/protocol.md, "Resume".
+func parseGap(body string) (Event, bool) {
+	var b struct{ Gap struct{ From, Oldest int64 } }
+	if err := json.Unmarshal([]byte(body), &b); err != nil || body != fmt.Sprintf(`{"gap":{"from":%d,"oldest":%d},"gid":0}`, b.Gap.From, b.Gap.Oldest) {
+		return Event{}, false
+	}
+	return Event{Kind: Gap, Mid: b.Gap.From, Oldest: b.Gap.Oldest}, true
 }
 
 // pause waits for d and reports whether ctx is still on.

@@ -4,13 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ import (
 
 // testStore and testHold are the settings by which a run is judged.
 const (
-	testStore = 1000
+	testStore = 300
 	testHold  = time.Second
 	testKeep  = 10 * time.Second // drain.keep of one of the comets
 	exitTime  = 20 * time.Second // for a daemon to end, within drain.timeout where nothing is in its way
@@ -29,28 +30,38 @@ const (
 // cluster is a real cluster: two webs, three comets and a fourth that comes and
 // goes, two messages, two Redis servers that sync every write, and ZooKeeper.
 // What a daemon says to ZooKeeper, and what is said to a comet or message, goes
-// through a proxy of its own.
+// through a proxy of its own. Beside it runs a gopush standalone, for the
+// embedded store.
 type cluster struct {
 	t       *testing.T
-	zk      *testenv.ZooKeeperServer
+	build   testenv.Build
 	servers map[string]*testenv.Process  // all of them, by name
 	proxies map[string]*testenv.TCPProxy // between a daemon and ZooKeeper
 	doors   map[string]*testenv.TCPProxy // where the others call a comet or message
+	clocks  map[string]string            // files that step a daemon's clock
 	redis   []string                     // names
 	comets  []string                     // those that are there to stay
 	keeping string                       // the one of them with drain.keep
 	guest   string                       // the comet that is not
+	alone   string                       // gopush standalone
+	disk    string                       // a file system that holds its data; "": none could be mounted
 	daemons []string                     // in the order in which they start
 	webs    []Web
+	single  []Web // that of gopush standalone
+	zk      *testenv.ZooKeeperServer
+
+	mu   sync.Mutex
+	pids map[int]string // of the daemons that run
 }
 
 // start starts a cluster and waits until it is ready.
-func start(t *testing.T) *cluster {
+func start(t *testing.T, build testenv.Build) *cluster {
 	t.Helper()
-	testenv.Binaries(t) // -short skips here
+	build.Binaries(t) // -short skips here
 	c := &cluster{
-		t: t, zk: testenv.ZooKeeper(t), servers: make(map[string]*testenv.Process),
+		t: t, build: build, zk: testenv.ZooKeeper(t), servers: make(map[string]*testenv.Process),
 		proxies: make(map[string]*testenv.TCPProxy), doors: make(map[string]*testenv.TCPProxy),
+		clocks: make(map[string]string), pids: make(map[int]string),
 	}
 	c.servers["zookeeper"] = c.zk.Process
 	shards := make(map[string]any)
@@ -60,7 +71,7 @@ func start(t *testing.T) *cluster {
 		c.redis, c.servers[name] = append(c.redis, name), r.Process
 		shards[fmt.Sprintf(`redis.source."shard%d:1"`, i+1)] = "tcp@" + r.Addr()
 	}
-	c.t.Cleanup(c.searchOutput)
+	t.Cleanup(c.searchOutput)
 	for range 2 {
 		own := map[string]any{"storage.store": testStore}
 		for k, v := range shards {
@@ -70,7 +81,7 @@ func start(t *testing.T) *cluster {
 	}
 	for i := range 4 {
 		own := map[string]any{
-			"tcp.bind": addrs(t), "websocket.bind": addrs(t),
+			"tcp.bind": addrs(t), "websocket.bind": addrs(t), "channel.sndbuf.size": "4KB",
 			"zookeeper.comet.node": node(fmt.Sprintf("comet%d", i+1)), "legacy.hold": testHold.String(), "drain.timeout": "5s",
 		}
 		if i == 0 {
@@ -84,9 +95,10 @@ func start(t *testing.T) *cluster {
 		w.Name = c.daemon("web", map[string]any{"http.bind": []string{w.HTTP}, "admin.bind": []string{w.Admin}, "drain.timeout": "5s"})
 		c.webs = append(c.webs, w)
 	}
+	c.standalone()
 	for _, name := range c.daemons {
 		if name != c.guest {
-			c.servers[name].Launch()
+			c.launch(name)
 		}
 	}
 	c.ready()
@@ -108,14 +120,53 @@ func (c *cluster) daemon(kind string, own map[string]any) string {
 		}
 	}
 	name := fmt.Sprintf("%s%d", kind, n)
-	proxy, stat := testenv.Proxy(c.t, c.zk.Addr()), testenv.FreeAddr(c.t)
+	c.proxies[name] = testenv.Proxy(c.t, c.zk.Addr())
+	own["zookeeper.addr"], own["zookeeper.timeout"] = []string{c.proxies[name].Addr()}, "4s"
+	stat := testenv.FreeAddr(c.t)
 	own["stat.bind"], own["pprof.bind"] = []string{stat}, []string{}
 	if kind != "web" {
 		rpc := testenv.FreeAddr(c.t)
 		c.doors[name] = testenv.Proxy(c.t, rpc)
+		c.doors[name].Know(c.who)
 		own["rpc.bind"], own["rpc.advertise"] = []string{rpc}, []string{c.doors[name].Addr()}
 	}
-	own["zookeeper.addr"], own["zookeeper.timeout"] = []string{proxy.Addr()}, "4s"
+	c.prepare(name, own, stat, c.build.Binary(c.t, kind), "-logtostderr")
+	return name
+}
+
+// standalone prepares gopush standalone, with its data on a small disk of its own
+// where one can be mounted.
+func (c *cluster) standalone() {
+	c.t.Helper()
+	c.alone = "standalone"
+	data := c.t.TempDir()
+	if err := syscall.Mount("tmpfs", data, "tmpfs", 0, "size=256m"); err != nil {
+		c.t.Logf("no disk to fill: mount: %v", err)
+	} else {
+		c.disk = data
+		c.t.Cleanup(func() {
+			if err := syscall.Unmount(data, syscall.MNT_DETACH); err != nil {
+				c.t.Error(err)
+			}
+		})
+	}
+	w := Web{Name: c.alone, HTTP: testenv.FreeAddr(c.t), Admin: testenv.FreeAddr(c.t)}
+	c.single = []Web{w}
+	stat := testenv.FreeAddr(c.t)
+	own := map[string]any{
+		"web.http.bind": []string{w.HTTP}, "web.admin.bind": []string{w.Admin}, "web.stat.bind": []string{stat}, "web.pprof.bind": []string{},
+		"message.storage.store": testStore, "comet.legacy.hold": testHold.String(), "comet.channel.sndbuf.size": "4KB",
+	}
+	for _, key := range []string{"comet.tcp.bind", "comet.websocket.bind", "comet.rpc.bind", "comet.stat.bind", "message.rpc.bind", "message.stat.bind"} {
+		own[key] = addrs(c.t)
+	}
+	own["comet.pprof.bind"], own["message.pprof.bind"] = []string{}, []string{}
+	c.prepare(c.alone, own, stat, c.build.Binary(c.t, "gopush"), "standalone", "--log-to-stderr", "--data", filepath.Join(data, "data"))
+}
+
+// prepare writes the file of a daemon, which args and -c start.
+func (c *cluster) prepare(name string, own map[string]any, stat string, args ...string) {
+	c.t.Helper()
 	var file strings.Builder
 	for key, value := range own { // strings, numbers and lists look the same in TOML as in JSON
 		b, err := json.Marshal(value)
@@ -125,17 +176,19 @@ func (c *cluster) daemon(kind string, own map[string]any) string {
 		fmt.Fprintf(&file, "%s = %s\n", key, b)
 	}
 	dir := c.t.TempDir()
-	path := filepath.Join(dir, kind+".toml")
+	path := filepath.Join(dir, name+".toml")
 	if err := os.WriteFile(path, []byte(file.String()), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
-	c.daemons, c.proxies[name] = append(c.daemons, name), proxy
+	c.daemons, c.clocks[name] = append(c.daemons, name), filepath.Join(dir, "step")
 	c.servers[name] = testenv.Command{
-		Name: name, Args: []string{testenv.Binary(c.t, kind), "-c", path}, Dir: dir,
+		Name: name, Args: append(args, "-c", path), Dir: dir,
 		Ready: func() error { return readyz(stat) },
-		Env:   []string{"GORACE=atexit_sleep_ms=20 exitcode=0"}, // a race is found in what it prints
+		Env: []string{
+			"GORACE=atexit_sleep_ms=20 exitcode=0", // a race is found in what it prints
+			"GOPUSH_CLOCK_STEP=" + c.clocks[name],
+		},
 	}.New(c.t)
-	return name
 }
 
 // readyz returns nil when the daemon says that it can do its work.
@@ -150,6 +203,22 @@ func readyz(addr string) error {
 		return fmt.Errorf("readyz: %s", res.Status)
 	}
 	return nil
+}
+
+// launch starts a server, daemon or not.
+func (c *cluster) launch(name string) {
+	c.t.Helper()
+	c.servers[name].Launch()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pids[c.servers[name].Pid()] = name
+}
+
+// who returns the daemon that has made conn.
+func (c *cluster) who(conn net.Conn) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return testenv.SocketOwner(conn, c.pids)
 }
 
 // ready waits until all daemons are ready.
@@ -167,9 +236,7 @@ func (c *cluster) ready() {
 }
 
 // stop asks a daemon to end, which it does cleanly whatever is broken around it.
-func (c *cluster) stop(name string) {
-	c.servers[name].Signal(syscall.SIGTERM)
-}
+func (c *cluster) stop(name string) { c.servers[name].Signal(syscall.SIGTERM) }
 
 // stopped waits for the end that stop, or a command, has asked for.
 func (c *cluster) stopped(name string) {
@@ -197,7 +264,7 @@ func (c *cluster) gopush(args ...string) {
 	ctx, cancel := context.WithTimeout(context.Background(), exitTime)
 	defer cancel()
 	for _, web := range c.webs {
-		cmd := exec.CommandContext(ctx, testenv.Binary(c.t, "gopush"), append(args, "--admin", "http://"+web.Admin)...)
+		cmd := exec.CommandContext(ctx, c.build.Binary(c.t, "gopush"), append(args, "--admin", "http://"+web.Admin)...)
 		out, err := cmd.CombinedOutput()
 		if err == nil {
 			return
@@ -206,91 +273,6 @@ func (c *cluster) gopush(args ...string) {
 		if cmd.ProcessState.ExitCode() == 2 {
 			c.t.Errorf("gopush does not understand %q", args)
 		}
-	}
-}
-
-// troubles are the ways to break the cluster. The methods of a server end the
-// test when it is not in the state that they expect: one that died by itself
-// is found here.
-func (c *cluster) troubles() []Trouble {
-	services := append(slices.Clone(c.redis), "zookeeper")
-	without := func(names []string, name string) []string {
-		return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == name })
-	}
-	daemons := without(c.daemons, c.guest)
-	called := without(slices.Sorted(maps.Keys(c.doors)), c.guest)
-	launch := func(name string) { c.servers[name].Launch() }
-	restart := func(name string) {
-		c.stopped(name)
-		launch(name)
-	}
-	all := func(do func(*testenv.TCPProxy)) func(string) {
-		return func(string) {
-			for _, p := range c.proxies {
-				do(p)
-			}
-		}
-	}
-	return []Trouble{
-		{
-			Name: "kill", Targets: daemons, Least: time.Second / 2, Most: 6 * time.Second,
-			Begin: func(name string) { c.servers[name].Kill() }, Heal: launch,
-		},
-		{
-			Name: "freeze", Targets: daemons, Least: time.Second / 2, Most: 6 * time.Second,
-			Begin: func(name string) { c.servers[name].Pause() }, Heal: func(name string) { c.servers[name].Resume() },
-		},
-		{ // until it is given up, where the run is long enough
-			Name: "lose", Targets: c.comets, Least: 12 * time.Second, Most: 20 * time.Second,
-			Begin: func(name string) { c.servers[name].Kill() }, Heal: launch,
-		},
-		{ // the same for one that comes back and knows of nothing
-			Name: "freeze for long", Targets: c.comets, Least: 18 * time.Second, Most: 26 * time.Second,
-			Begin: func(name string) { c.servers[name].Pause() }, Heal: func(name string) { c.servers[name].Resume() },
-		},
-		{ // SIGTERM: a comet leaves the ring, and comes back into it
-			Name: "stop", Targets: without(daemons, c.keeping),
-			Least: time.Second / 2, Most: 4 * time.Second, Begin: c.stop, Heal: restart,
-		},
-		{ // SIGTERM: its place in the ring waits for it, mostly
-			Name: "restart in place", Targets: []string{c.keeping}, Least: time.Second / 2, Most: testKeep + 5*time.Second,
-			Begin: c.stop, Heal: restart,
-		},
-		{ // it comes for the first time, as far as anybody knows, and leaves for good
-			Name: "join", Targets: []string{c.guest}, Least: 3 * time.Second, Most: 10 * time.Second,
-			Begin: launch, Heal: func(name string) {
-				c.stop(name)
-				c.stopped(name)
-			},
-		},
-		{ // more of the keys, until it is restarted or as many as before are to be its own
-			Name: "weight", Targets: c.comets, Least: 2 * time.Second, Most: 8 * time.Second,
-			Begin: func(name string) { c.gopush("weight", node(name), "3") }, Heal: func(name string) { c.gopush("weight", node(name), "1") },
-		},
-		{ // for longer than a session lasts, or not
-			Name: "cut from zookeeper", Targets: daemons, Least: time.Second / 2, Most: 7 * time.Second,
-			Begin: func(name string) { c.proxies[name].Refuse() }, Heal: func(name string) { c.proxies[name].Accept() },
-		},
-		{ // it lives, and keeps its clients, but nobody can call it
-			Name: "cut from callers", Targets: called, Least: time.Second / 2, Most: 6 * time.Second,
-			Begin: func(name string) { c.doors[name].Refuse() }, Heal: func(name string) { c.doors[name].Accept() },
-		},
-		{ // what it is asked arrives, and is not answered
-			Name: "mute", Targets: called, Least: time.Second / 2, Most: 6 * time.Second,
-			Begin: func(name string) { c.doors[name].Hold(false, true) }, Heal: func(name string) { c.doors[name].Hold(false, false) },
-		},
-		{ // all sessions expire at once
-			Name: "cut from zookeeper", Targets: []string{"everybody"}, Least: 5 * time.Second, Most: 7 * time.Second,
-			Begin: all((*testenv.TCPProxy).Refuse), Heal: all((*testenv.TCPProxy).Accept),
-		},
-		{
-			Name: "kill", Targets: services, Least: time.Second / 2, Most: 4 * time.Second,
-			Begin: func(name string) { c.servers[name].Kill() }, Heal: launch,
-		},
-		{
-			Name: "freeze", Targets: services, Least: time.Second / 2, Most: 6 * time.Second,
-			Begin: func(name string) { c.servers[name].Pause() }, Heal: func(name string) { c.servers[name].Resume() },
-		},
 	}
 }
 

@@ -2,7 +2,7 @@
 // afterwards whether it kept its promises.
 //
 //	pushers ──HTTP──▶ web ─▶ comet ─▶ message ─▶ Redis      faults, by seed:
-//	clients ◀─TCP, WebSocket, /1/msg/get─┘   ZooKeeper      kill, freeze, stop, cut
+//	clients ◀─TCP, WebSocket, /1/msg/get─┘   ZooKeeper      schedule.go, faults_test.go
 //	   │
 //	   └─▶ history (JSON lines) ─▶ Check ─▶ violations of I1 … I9, each with its story
 //

@@ -96,12 +96,13 @@ func (x *index) welcomes() welcomes {
 func (w welcomes) resumed(id int) bool { return w.sockets[id] != nil && w.sockets[id].resume }
 
 // inTime reports whether the fetch that belongs to a socket was answered within
-// the hold, and with it the promise holds. Past by a fetch without a socket, it
+// the hold, which begins when the comet accepts, and with it the promise holds.
+// Past by a fetch without a socket, it
 // does as well.
 func (w welcomes) inTime(id int, hold time.Duration) bool {
 	s := w.sockets[id]
 	end, ok := w.fetched[id]
-	return s == nil || ok && end-s.opened < hold
+	return s == nil || ok && end-s.asked < hold
 }
 
 // pass is the moment at which a client's counter rose to mid.

@@ -17,13 +17,14 @@ type Kind string
 const (
 	Push   Kind = "push"   // a push begins: Push, Web, Keys, Expire, Body, ID
 	Answer Kind = "answer" // and is answered: Push, Ret, Failed, Note
-	Open   Kind = "open"   // a socket was accepted with +h: Client, Socket, Key, Note; Resume, Mid
+	Open   Kind = "open"   // a socket was accepted with +h: Client, Socket, Key, Note; Took, Resume, Mid
 	Recv   Kind = "recv"   // a message arrived there: Client, Socket, Key, Msgs (one)
 	Gap    Kind = "gap"    // a gap was told there: Client, Socket, Key, Mid, Oldest
 	Close  Kind = "close"  // the socket is over: Client, Socket, Key, Note
 	Ask    Kind = "ask"    // a fetch begins: Fetch, Key, Mid, Client and Socket if it is theirs
 	Got    Kind = "got"    // and is answered: Fetch, Ret, Msgs, and the others of Ask
 	Fault  Kind = "fault"  // something was broken or healed: Note
+	Hang   Kind = "hang"   // the store in Note hangs and nothing else is broken; "": it goes on
 	Clock  Kind = "clock"  // the clock of the daemon in Note is off by Off from now on
 )
 
@@ -46,6 +47,7 @@ type Event struct {
 	ID     string        `json:"id,omitempty"`     // its Idempotency-Key; a repetition has the same, and another number
 	Ret    int           `json:"ret,omitempty"`
 	Failed []string      `json:"fk,omitempty"`
+	Took   time.Duration `json:"took,omitempty"`   // since the client asked
 	Resume bool          `json:"resume,omitempty"` // the client gave Mid and wants what is above it on its socket
 	Mid    int64         `json:"mid,omitempty"`    // asked for what is above it
 	Oldest int64         `json:"oldest,omitempty"` // the first that is there; 0: none is

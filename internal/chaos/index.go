@@ -16,6 +16,7 @@ type index struct {
 	fetches []*fetch  // that were answered with ret 0, in the order of their answers
 	gaps    []gap
 	steps   []step
+	hangs   []*hang
 }
 
 // push is one message that a back-end wanted to push, once or, with an
@@ -32,6 +33,7 @@ type push struct {
 // try is one request with its answer.
 type try struct {
 	id     int
+	web    string
 	end    time.Duration // of the answer; forever without one
 	ret    int
 	failed []string
@@ -168,9 +170,11 @@ func (g *group) stored() bool {
 type socket struct {
 	id, client    int
 	key           string
-	resume        bool  // what is above after is to come, with no fetch
-	after         int64 // 0 where it does not resume
+	resume        bool          // what is above after is to come, with no fetch
+	after         int64         // 0 where it does not resume
+	asked         time.Duration // to be accepted; +h left its comet after that
 	opened, ended time.Duration
+	why           string // it ended
 	got           []sight
 }
 
@@ -198,7 +202,7 @@ func arrange(events []Event, limits Limits) *index {
 	for _, e := range events {
 		switch e.Kind {
 		case Push:
-			t := &try{id: e.Push, end: forever}
+			t := &try{id: e.Push, web: e.Web, end: forever}
 			tries[e.Push] = t
 			if p := named[e.ID]; e.ID != "" && p != nil {
 				p.tries = append(p.tries, t)
@@ -228,6 +232,8 @@ func arrange(events []Event, limits Limits) *index {
 			if t := tries[e.Push]; t != nil {
 				t.end, t.ret, t.failed = e.At, e.Ret, e.Failed
 			}
+		case Hang:
+			x.hang(e)
 		case Clock:
 			clocks[e.Note] = e.Off
 			least, most := time.Duration(0), time.Duration(0)
@@ -238,7 +244,7 @@ func arrange(events []Event, limits Limits) *index {
 		case Gap:
 			x.gaps = append(x.gaps, gap{e.Client, e.Socket, e.Key, e.Mid, e.Oldest, e.At})
 		case Open:
-			s := &socket{id: e.Socket, client: e.Client, key: e.Key, resume: e.Resume, after: e.Mid, opened: e.At, ended: forever}
+			s := &socket{id: e.Socket, client: e.Client, key: e.Key, resume: e.Resume, after: e.Mid, asked: e.At - e.Took, opened: e.At, ended: forever}
 			sockets[s.id] = s
 			x.sockets = append(x.sockets, s)
 		case Recv:
@@ -250,7 +256,7 @@ func arrange(events []Event, limits Limits) *index {
 			}
 		case Close:
 			if s := sockets[e.Socket]; s != nil {
-				s.ended = e.At
+				s.ended, s.why = e.At, e.Note
 			}
 		case Ask:
 			asked[e.Fetch] = e.At

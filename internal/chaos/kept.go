@@ -114,7 +114,7 @@ func checkAnswers(x *index, report func(Violation)) {
 // arrives on no socket (I9).
 func checkExpiry(x *index, report func(Violation)) {
 	told := make(map[*group]bool)
-	over := func(key string, m Message, at time.Duration, fetch, socket int, slack time.Duration) {
+	over := func(key string, m Message, at, by time.Duration, fetch, socket int, slack time.Duration) {
 		g := x.key(key).group(m.Body)
 		if told[g] || len(g.pushes) == 0 { // nobody pushed it: I5
 			return
@@ -123,7 +123,7 @@ func checkExpiry(x *index, report func(Violation)) {
 			if p.expire == 0 && socket > 0 {
 				return
 			}
-			if until := x.servedUntil(p, at); p.expire > 0 && (until == forever || at <= until+slack) {
+			if until := x.servedUntil(p, by); p.expire > 0 && (until == forever || at <= until+slack) {
 				return
 			}
 		}
@@ -134,12 +134,12 @@ func checkExpiry(x *index, report func(Violation)) {
 	}
 	for _, f := range x.fetches {
 		for _, m := range f.msgs {
-			over(f.key, m, f.begin, f.id, 0, 0)
+			over(f.key, m, f.begin, f.end, f.id, 0, 0)
 		}
 	}
 	for _, s := range x.sockets {
 		for _, m := range s.got {
-			over(s.key, m.Message, m.at, 0, s.id, x.limits.Late)
+			over(s.key, m.Message, m.at, m.at, 0, s.id, x.limits.Late)
 		}
 	}
 }

@@ -49,10 +49,13 @@ func checkPayloads(x *index, report func(Violation)) {
 // checkCopies: a body is seen under no more mids than it was pushed (I5), where
 // all tries with one Idempotency-Key are one push. If one of them was not
 // acknowledged, that one came twice (I7).
+//
+// What is not stored gets its mid from each comet that has clients of the key,
+// and while the key moves there are two. So it is counted for each client.
 func checkCopies(x *index, report func(Violation)) {
 	for _, k := range x.keys {
 		for _, g := range k.groups {
-			if len(g.pushes) == 0 || len(g.mids) <= len(g.pushes) {
+			if len(g.pushes) == 0 || len(g.mids) <= len(g.pushes) || !g.stored() {
 				continue
 			}
 			v := Violation{
@@ -65,6 +68,25 @@ func checkCopies(x *index, report func(Violation)) {
 				}
 			}
 			report(v)
+		}
+	}
+	type seen struct {
+		client int
+		group  *group
+	}
+	times := make(map[seen]int)
+	for _, s := range x.sockets {
+		for _, m := range s.got {
+			of := seen{s.client, x.key(s.key).group(m.Body)}
+			if len(of.group.pushes) == 0 || of.group.stored() {
+				continue
+			}
+			if times[of]++; times[of] == len(of.group.pushes)+1 {
+				report(Violation{
+					Invariant: "I5", At: m.at, key: s.key, bodies: []string{m.Body}, mids: of.group.mids, socket: s.id,
+					Text: fmt.Sprintf("%s: pushed %d times and comes %d times to client %d: %s", s.key, len(of.group.pushes), times[of], s.client, m.Body),
+				})
+			}
 		}
 	}
 }

@@ -16,11 +16,14 @@ type tcpLink struct {
 	in *bufio.Reader
 }
 
-// openTCP subscribes key on conn.
-func openTCP(conn net.Conn, key string, old bool) (link, error) {
+// openTCP subscribes key on conn, after a mid unless it is noMid.
+func openTCP(conn net.Conn, key string, old bool, after int64) (link, error) {
 	args := []string{"sub", key, "30"}
 	if !old {
 		args = append(args, "", "1.0")
+	}
+	if after != noMid {
+		args = append(args, strconv.FormatInt(after, 10))
 	}
 	l := &tcpLink{conn, bufio.NewReader(conn)}
 	if _, err := io.WriteString(conn, command(args...)); err != nil {

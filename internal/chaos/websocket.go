@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -13,11 +14,14 @@ import (
 // wsLink speaks docs/protocol.md, "Comet over WebSocket".
 type wsLink struct{ *websocket.Conn }
 
-// openWebSocket upgrades conn and subscribes key.
-func openWebSocket(conn net.Conn, key string, old bool) (link, error) {
+// openWebSocket upgrades conn and subscribes key, after a mid unless it is noMid.
+func openWebSocket(conn net.Conn, key string, old bool, after int64) (link, error) {
 	q := url.Values{"key": {key}, "heartbeat": {"30"}}
 	if !old {
 		q.Set("ver", "1.0")
+	}
+	if after != noMid {
+		q.Set("mid", strconv.FormatInt(after, 10))
 	}
 	u := &url.URL{Scheme: "ws", Host: conn.RemoteAddr().String(), Path: "/sub", RawQuery: q.Encode()}
 	d := websocket.Dialer{NetDial: func(string, string) (net.Conn, error) { return conn, nil }}

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -13,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if err := errors.Join(testenv.RemoveBinaries(), testenv.RemoveMariaDB()); err != nil {
+		if err := testenv.RemoveBinaries(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
 		os.Exit(code)
