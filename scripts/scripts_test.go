@@ -195,3 +195,25 @@ func TestClusterPortTaken(t *testing.T) {
 		t.Errorf("up failed, and %v were started", left)
 	}
 }
+
+// TestMutantsApply: a patch that no longer fits would find nothing.
+func TestMutantsApply(t *testing.T) {
+	patches, err := filepath.Glob("mutants/*.patch")
+	if err != nil || len(patches) < 8 {
+		t.Fatalf("patches %q, %v", patches, err)
+	}
+	for _, patch := range patches {
+		c := exec.CommandContext(t.Context(), "git", "apply", "--check", filepath.Join("scripts", patch))
+		c.Dir = ".."
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Errorf("%s no longer fits: %v\n%s", patch, err, out)
+		}
+		b, err := os.ReadFile(patch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(b), "\nfinds: ") {
+			t.Errorf("%s does not say what is to be found", patch)
+		}
+	}
+}
