@@ -33,9 +33,15 @@ type EchoReply struct {
 func (e *echo) Say(args EchoArgs, reply *EchoReply) (err error) {
 	defer Recover("Echo.Say", &err)
 	e.began(args.Text)
-	*reply = EchoReply{Text: strings.Repeat(args.Text, max(args.N, 1)), Tags: args.Tags}
+	times := max(args.N, 1)
+	if times > maxEcho/max(len(args.Text), 1) {
+		return errors.New("too much to say") // a fuzzer asks for gigabytes
+	}
+	*reply = EchoReply{Text: strings.Repeat(args.Text, times), Tags: args.Tags}
 	return nil
 }
+
+const maxEcho = 256 << 20 // bytes
 
 func (e *echo) Hold(args EchoArgs, reply *EchoReply) (err error) {
 	defer Recover("Echo.Hold", &err)
