@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gomodule/redigo/redis"
+
 	"gopush-cluster/internal/testenv"
 )
 
@@ -190,6 +192,67 @@ func (c *cluster) mustRepeat(key string, kept []message) {
 	}
 	if now := c.mustFetch(key, 0); !slices.Equal(now, kept) {
 		c.t.Errorf("%s: after a repeat %v is kept, want %v", key, now, kept)
+	}
+}
+
+// TestCutReplies carries out a push and cuts the connection before the answer to
+// it, between comet and message, and between web and comet. Whoever waits for the
+// answer asks again with the push's own nonce: it succeeds, and the message is
+// stored and delivered once, without any id of the caller's.
+func TestCutReplies(t *testing.T) {
+	t.Parallel()
+	c := prepare(t, options{})
+	proxies := make(map[string]*testenv.TCPProxy)
+	for _, d := range []*daemon{c.messages[0], c.comets[0]} {
+		p := testenv.Proxy(t, d.rpc)
+		proxies[d.kind] = p
+		d.configure(t, settings{"rpc.advertise": []string{p.Addr()}})
+	}
+	for _, d := range c.daemons() {
+		d.Launch()
+	}
+	c.ready()
+	for kind, p := range proxies {
+		key := "cut-off-from-" + kind
+		cl := c.subscribe(key, "", "1.0")
+		c.mustPush(key, `"before"`)
+		cl.message()
+		conn, err := redis.Dial("tcp", c.redis[0].Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		p.Hold(false, true)
+		done := make(chan error)
+		go func() {
+			ret, err := c.push(c.webs[0], key, 600, `"once"`)
+			if err == nil && ret != 0 {
+				err = fmt.Errorf("ret %d", ret)
+			}
+			done <- err
+		}()
+		testenv.Eventually(t, patience, func() error { // it is stored, and nobody was told
+			n, err := redis.Int(conn.Do("ZCARD", "gopush:m:"+key))
+			if err == nil && n != 2 {
+				err = fmt.Errorf("%d messages are stored", n)
+			}
+			return err
+		})
+		p.Cut() // with what it holds
+		p.Hold(false, false)
+		if err := <-done; err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
+		if m := cl.message(); m.msg != `"once"` {
+			t.Errorf("%s: live %v", key, m)
+		}
+		c.mustPush(key, `"after"`)
+		if m := cl.message(); m.msg != `"after"` {
+			t.Errorf("%s: live %v", key, m)
+		}
+		if kept := c.mustFetch(key, 0); len(kept) != 3 || kept[1].msg != `"once"` {
+			t.Errorf("%s: kept %v", key, kept)
+		}
 	}
 }
 

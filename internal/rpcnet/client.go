@@ -184,7 +184,11 @@ func (c *Client) run(s *slot, d *dial) {
 	close(d.done)
 
 	defer context.AfterFunc(c.stop, func() { conn.fail(errClosed) })()
-	err = conn.run()
+	err = conn.run(func(err error) {
+		if !errors.Is(err, errRetired) && !errors.Is(err, errClosed) {
+			c.retireOthers(conn)
+		}
+	})
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -193,8 +197,21 @@ func (c *Client) run(s *slot, d *dial) {
 	}
 	if conn.answered() {
 		c.pause.Reset()
-	} else { // a peer that accepts and hangs up must not be dialed in a tight loop
+	} else if !errors.Is(err, errRetired) { // a peer that accepts and hangs up must not be dialed in a tight loop
 		c.backOff(err)
+	}
+}
+
+// retireOthers has the next calls dial anew after conn broke, before those who
+// used it hear of that: they repeat their calls at once, and what broke one
+// connection, such as the end of the process behind it, has often broken all.
+func (c *Client) retireOthers(conn *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.slots {
+		if other := c.slots[i].conn; other != nil && other != conn {
+			other.retire()
+		}
 	}
 }
 

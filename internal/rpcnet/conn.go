@@ -19,6 +19,8 @@ var (
 	// errDown means that the connection was down before the call touched it.
 	errDown   = errors.New("connection down")
 	errSilent = errors.New("the peer answers nothing")
+	// errRetired means that another connection to the peer broke.
+	errRetired = errors.New("its like broke")
 )
 
 // conn is one connection to a daemon. A call is encoded by its caller, behind
@@ -37,6 +39,8 @@ type conn struct {
 	born    time.Time
 
 	heard atomic.Int64 // nanoseconds after born of the last bytes read; 0: none yet
+
+	retired atomic.Bool // takes no new calls, and ends with those it has; set under mu
 
 	mu      sync.Mutex
 	err     error // why the connection is down
@@ -84,7 +88,7 @@ func (a appender) Write(p []byte) (int, error) {
 
 // live reports whether new calls may use c, which may be nil.
 func (c *conn) live() bool {
-	if c == nil {
+	if c == nil || c.retired.Load() {
 		return false
 	}
 	select {
@@ -131,7 +135,7 @@ func (c *conn) call(ctx context.Context, method string, args, reply any) error {
 func (c *conn) send(method string, args, reply any) (uint64, *call, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil {
+	if c.err != nil || c.retired.Load() {
 		return 0, nil, errDown
 	}
 	c.seq++
@@ -167,16 +171,33 @@ func (c *conn) abandon(seq uint64) bool {
 	if waiting && c.asked > 0 && time.Since(c.born)-since >= c.timeout {
 		c.failLocked(errSilent)
 	}
+	c.endRetired()
 	return waiting
 }
 
-// run serves the connection until it is down and tells every call that is left
-// what became of it. It returns why.
-func (c *conn) run() error {
+// retire lets c take no new calls: it may be broken, too, and not know it yet.
+func (c *conn) retire() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.retired.Store(true)
+	c.endRetired()
+}
+
+// endRetired ends a connection that has nothing left to do. c.mu is held.
+func (c *conn) endRetired() {
+	if c.retired.Load() && len(c.calls) == 0 {
+		c.failLocked(errRetired)
+	}
+}
+
+// run serves the connection until it is down, calls lost, and tells every call
+// that is left what became of it. It returns why.
+func (c *conn) run(lost func(err error)) error {
 	var writer sync.WaitGroup
 	writer.Go(c.write)
 	c.fail(c.read())
 	writer.Wait()
+	lost(c.err) // nobody sets it any more
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -275,6 +296,7 @@ func (c *conn) answer(dec *gob.Decoder, head rpc.Response) error {
 	if len(c.calls) > 0 {
 		c.asked = time.Since(c.born)
 	}
+	c.endRetired()
 	c.mu.Unlock()
 	if !waits {
 		return err

@@ -198,6 +198,59 @@ func TestAbandonedCallLeavesTheConnection(t *testing.T) {
 	}
 }
 
+// All connections break at once, as when the peer is killed: who repeats a lost
+// call does so on a new one, and does not find out that the next one is broken,
+// too.
+func TestRepeatOfALostCallTakesANewConnection(t *testing.T) {
+	for range 50 {
+		e := newEcho()
+		behind := start(t, ServerOptions{}, e)
+		var mu sync.Mutex
+		var conns []net.Conn
+		addr, accepted := peer(t, func(ctx context.Context, conn net.Conn) {
+			mu.Lock()
+			conns = append(conns, conn)
+			mu.Unlock()
+			relay(ctx, conn, behind, 1<<40, 1<<40)
+		})
+		c := dialer(t, addr, ClientOptions{})
+		ctx := within(t, 10*time.Second)
+		var reply EchoReply
+		for accepted.Load() < poolSize { // the first call dials once, others the rest
+			if err := c.Call(ctx, "Echo.Say", EchoArgs{Text: "x"}, &reply); err != nil {
+				t.Fatal(err)
+			}
+			<-e.calls
+		}
+		const calls = poolSize + 1 // some connections are idle in between, and one has two
+		done := make(chan error, calls)
+		for range calls {
+			go func() {
+				var reply EchoReply
+				err := c.Call(ctx, "Echo.Hold", EchoArgs{Text: "x"}, &reply)
+				if errors.Is(err, ErrLost) {
+					err = c.Call(ctx, "Echo.Say", EchoArgs{Text: "x"}, &reply)
+				}
+				done <- err
+			}()
+			<-e.calls
+		}
+		mu.Lock()
+		for _, conn := range conns {
+			conn.Close()
+		}
+		mu.Unlock()
+		for range calls {
+			// Not sent is as good: a connection that broke before it was used at
+			// all has the next dial wait, and one's caller goes another way.
+			if err := <-done; err != nil && !errors.Is(err, ErrNotSent) {
+				t.Errorf("the repeat: %v", err)
+			}
+		}
+		close(e.hold)
+	}
+}
+
 func TestContextThatIsOverSendsNothing(t *testing.T) {
 	addr, accepted := peer(t, func(context.Context, net.Conn) {})
 	c := dialer(t, addr, ClientOptions{})

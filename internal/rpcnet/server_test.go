@@ -275,7 +275,7 @@ func FuzzAnswers(f *testing.F) {
 		if _, _, err := c.send("Echo.Say", EchoArgs{}, new(EchoReply)); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.run(); err == nil {
+		if err := c.run(func(error) {}); err == nil {
 			t.Error("the stream is over, and nobody says so")
 		}
 	})
