@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"gopush-cluster/internal/config"
 	"gopush-cluster/internal/mid"
@@ -315,8 +316,8 @@ func FuzzRow(f *testing.F) {
 	f.Add(int64(1), int64(1), []byte(` [ 1 , "\u2028" ] `), []byte(strings.Repeat("n", 65)))
 	f.Fuzz(func(t *testing.T, id, expires int64, body, nonce []byte) {
 		m, ok := parseRow(id, expires, body, nonce)
-		if ok != json.Valid(body) && ok {
-			t.Fatalf("%q is served", body)
+		if valid := json.Valid(body) && utf8.Valid(body); ok != valid {
+			t.Fatalf("%q is served: %t; it is JSON: %t", body, ok, valid)
 		}
 		if !ok {
 			return
