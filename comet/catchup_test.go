@@ -1,6 +1,7 @@
 package comet
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -278,16 +279,44 @@ func TestReadsWaitForTheirTurn(t *testing.T) {
 			_, sock := r.resume(key, 0)
 			socks = append(socks, sock)
 		}
-		time.Sleep(10 * time.Second) // in two shards
+		time.Sleep(10 * time.Second)
 		for _, sock := range socks {
 			wantBodies(t, sock, "1")
 		}
 		const least = clients / laneReadItems
-		if n := calls.Load(); n > least+2*2*laneReads {
+		if n := calls.Load(); n > least+2*laneReads {
 			t.Errorf("%d reads of %d keys each for %d clients, want %d and a few", n, laneReadItems, clients, least)
 		}
-		if n := most.Load(); n > 2*laneReads {
-			t.Errorf("%d reads at once from two shards, want %d", n, 2*laneReads)
+		if n := most.Load(); n > laneReads {
+			t.Errorf("%d reads at once from one shard, want %d", n, laneReads)
 		}
+	})
+}
+
+// Those who come before the shards of the store are known are read in the lanes
+// of these, not before.
+func TestReadsWaitForTheShards(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		r.lanes.known.Store(false)
+		var calls atomic.Int64
+		r.msgs.set(hookOn("read", func() error { calls.Add(1); return nil }), nil)
+		r.store("k", 1, 2)
+		_, sock := r.resume("k", 0)
+		time.Sleep(10 * time.Second)
+		if n := calls.Load(); n != 0 {
+			t.Errorf("%d reads before the shards are known", n)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		r.tasks.Go(func() { r.lanes.follow(ctx) })
+		time.Sleep(3 * time.Second)
+		wantBodies(t, sock, "1", "2")
+		r.lanes.mu.Lock()
+		for shard := range r.lanes.lanes {
+			if shard != "a" && shard != "b" {
+				t.Errorf("there is a lane for shard %q", shard)
+			}
+		}
+		r.lanes.mu.Unlock()
+		cancel()
 	})
 }

@@ -75,8 +75,17 @@ func (l *lanes) save(r *run, done func([]peer.SaveResult, error)) {
 	ln.saves.Submit(r.ctx, r, done)
 }
 
-// read implements store.
+// errShardsUnknown means that it is not known yet which shard a key lies on.
+var errShardsUnknown = errors.New("comet: no message daemon has told its shards yet")
+
+// read implements store. Until the shards are known it fails: those who come as
+// soon as a comet is back would all wait in one lane, which none of the shards'
+// bounds hold for.
 func (l *lanes) read(ctx context.Context, item peer.ReadItem, done func(peer.ReadResult, error)) {
+	if !l.known.Load() {
+		done(peer.ReadResult{}, errShardsUnknown)
+		return
+	}
 	ln := l.of(item.Key)
 	if ln == nil {
 		done(peer.ReadResult{}, batch.ErrClosed)
@@ -150,7 +159,6 @@ func (l *lanes) follow(ctx context.Context) {
 		cancel()
 		wait := retry.Next()
 		if err == nil || errors.Is(err, peer.ErrNoMethod) {
-			l.known.Store(true)
 			retry.Reset()
 			wait = shardsRefresh
 		}
@@ -160,6 +168,9 @@ func (l *lanes) follow(ctx context.Context) {
 				l.ring.Store(ketama.New(reply.Nodes, reply.Base))
 				glog.Infof("comet: shards of the store changed shards=%v", reply.Nodes)
 			}
+		}
+		if err == nil || errors.Is(err, peer.ErrNoMethod) {
+			l.known.Store(true)
 		}
 		select {
 		case <-ctx.Done():

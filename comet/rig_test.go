@@ -46,6 +46,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 		t.Fatal(err)
 	}
 	r.Server = s
+	s.lanes.known.Store(true) // there is one
 	s.closeListeners()
 	return r
 }

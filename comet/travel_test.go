@@ -260,6 +260,7 @@ func travel(t *testing.T, seed uint64) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		r.lanes.known.Store(true)
 		r.closeListeners()
 		w.rigs, w.rings = append(w.rigs, r), append(w.rings, ring)
 	}
