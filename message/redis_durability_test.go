@@ -26,10 +26,9 @@ func pingFor(t *testing.T, s store, what string, good func(error) bool) {
 	})
 }
 
-func isNil(err error) bool       { return err == nil }
-func noReplica(err error) bool   { return errors.Is(err, errNoReplica) }
-func notMaster(err error) bool   { return errors.Is(err, errNotMaster) && errors.Is(err, errUnavailable) }
-func unreachable(err error) bool { return errors.Is(err, errUnavailable) && !noReplica(err) }
+func isNil(err error) bool     { return err == nil }
+func noReplica(err error) bool { return errors.Is(err, errNoReplica) }
+func notMaster(err error) bool { return errors.Is(err, errNotMaster) && errors.Is(err, errUnavailable) }
 
 // Settings with which Redis answers before its disk has a message are refused,
 // by their names and with what to do.
