@@ -89,12 +89,15 @@ func (c *channel) caughtUp(s *session, r peer.ReadResult, err error) {
 		s.after = r.Last
 	}
 	s.tell(&gap{trimmed: r.Trimmed, oldest: oldest(r.Msgs, clock)})
-	if s.handPage(r.Msgs, clock, c.env.now()) {
+	switch {
+	case !s.handPage(r.Msgs, clock, c.env.now()):
+		s.behind = true
+	case r.Next != 0 && !mid.Foreign(r.Next, clock):
+		s.behind, s.after = true, max(s.after, r.Next)
+	default:
 		s.upto = max(s.upto, r.Last)
 		s.behind = s.upto < s.owed // the read is from before that was stored
 		s.owed = 0
-	} else {
-		s.behind = true
 	}
 	if c.canBase() {
 		c.base(r.Last)
@@ -105,9 +108,8 @@ func (c *channel) caughtUp(s *session, r peer.ReadResult, err error) {
 
 // handPage hands the session a page from the store, and in between what waits and
 // lies before it: the part of that which is not stored would be too late later.
-// It reports whether the session has all there is.
+// It reports whether the outbox took all of it.
 func (s *session) handPage(msgs []peer.Stored, clock int64, now time.Time) bool {
-	full := len(msgs) == page
 	for len(msgs) > 0 {
 		if mid.Foreign(msgs[0].Mid, clock) {
 			return true
@@ -130,7 +132,7 @@ func (s *session) handPage(msgs []peer.Stored, clock int64, now time.Time) bool 
 			s.deliver(d)
 		}
 	}
-	return !full
+	return true
 }
 
 // goLive hands a session what was held for it.

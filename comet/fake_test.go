@@ -41,6 +41,10 @@ type fakeMessages struct {
 	after  func(op string) error // runs without the lock after each call
 }
 
+// unreadable is what fakeMessages leaves out, as a store does with what is no
+// message.
+const unreadable = "?"
+
 type fakeKey struct {
 	last    int64
 	trimmed int64
@@ -136,8 +140,15 @@ func (f *fakeMessages) Read(ctx context.Context, args peer.ReadArgs) (peer.ReadR
 	for _, it := range args.Items {
 		k := f.key(it.Key)
 		r := peer.ReadResult{Last: k.last, Trimmed: k.trimmed}
+		n := 0
 		for _, m := range k.stored {
-			if m.Mid > it.After && len(r.Msgs) < it.Limit {
+			if m.Mid <= it.After || n == it.Limit {
+				continue
+			}
+			if n++; n == it.Limit {
+				r.Next = m.Mid
+			}
+			if string(m.Msg) != unreadable {
 				r.Msgs = append(r.Msgs, m)
 			}
 		}

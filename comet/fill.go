@@ -55,9 +55,10 @@ func (c *channel) filled(r peer.ReadResult, upto int64) {
 			c.handOne(read(m))
 		}
 	}
-	if len(msgs) < page || msgs[page-1].Mid >= upto {
-		c.known = max(c.known, upto)
+	if r.Next == 0 || r.Next >= upto {
+		r.Next = upto
 	}
+	c.known = max(c.known, r.Next)
 }
 
 // giveUpFill ends the sessions, which come back for what they miss: sending

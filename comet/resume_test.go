@@ -145,6 +145,25 @@ func TestResumeReadsAPageAtATime(t *testing.T) {
 	})
 }
 
+// What the store leaves out, for it cannot be read, hides nothing behind it; be it
+// a whole page.
+func TestReadGoesOnBehindWhatCannotBeRead(t *testing.T) {
+	bubble(t, func(c *Config) { c.Channel.MsgBuf = 1000 }, func(t *testing.T, r *rig) {
+		_, live := r.resume("k", 0) // and is handed the same by a fill
+		synctest.Wait()
+		r.store("k", 1, page-1)
+		for i := range page + 1 {
+			r.msgs.direct("k", unreadable, fmt.Sprint("u", i))
+		}
+		r.store("k", page, page+1)
+		_, sock := r.resume("k", 0)
+		r.mustPush("k", fmt.Sprint(page+2), true)
+		time.Sleep(time.Second)
+		wantBodies(t, sock, numbers(1, page+2)...)
+		wantBodies(t, live, numbers(1, page+2)...)
+	})
+}
+
 // What is not stored keeps its place among pages that are read after it was pushed.
 func TestResumeLosesNothingBetweenPages(t *testing.T) {
 	bubble(t, func(c *Config) { c.Channel.MsgBuf = 1000 }, func(t *testing.T, r *rig) {

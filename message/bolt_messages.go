@@ -197,6 +197,7 @@ func (b boltTx) read(q query) found {
 		}
 		m.Body = bytes.Clone(m.Body) // the file may move when the transaction ends
 		if f.msgs = append(f.msgs, m); len(f.msgs) == q.limit {
+			f.next = m.Mid
 			break
 		}
 	}

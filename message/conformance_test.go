@@ -535,19 +535,21 @@ func testReadBounds(t *testing.T, f *fixture, key string) {
 		after int64
 		limit int
 		want  []int64
+		next  int64
 	}{
-		{"all", 0, 9, all},
-		{"after one", all[1], 9, all[2:]},
-		{"just before one", all[1] - 1, 9, all[1:]},
-		{"after the last", all[4], 9, nil},
-		{"after everything", math.MaxInt64, 9, nil},
-		{"below everything", math.MinInt64, 9, all},
-		{"the oldest two", 0, 2, all[:2]},
-		{"none", 0, 0, nil},
+		{"all", 0, 9, all, 0},
+		{"after one", all[1], 9, all[2:], 0},
+		{"just before one", all[1] - 1, 9, all[1:], 0},
+		{"after the last", all[4], 9, nil, 0},
+		{"after everything", math.MaxInt64, 9, nil, 0},
+		{"below everything", math.MinInt64, 9, all, 0},
+		{"the oldest two", 0, 2, all[:2], all[1]},
+		{"none", 0, 0, nil, 0},
 	} {
 		got := f.Read(t.Context(), []query{{key: key, after: test.after, limit: test.limit}})[0]
-		if got.err != nil || !slices.Equal(mids(got.msgs), test.want) || got.last != all[4] {
-			t.Errorf("%s: got %v, last %d, %v; want %v, last %d", test.name, mids(got.msgs), got.last, got.err, test.want, all[4])
+		if got.err != nil || !slices.Equal(mids(got.msgs), test.want) || got.last != all[4] || got.next != test.next {
+			t.Errorf("%s: got %v, last %d, next %d, %v; want %v, last %d, next %d",
+				test.name, mids(got.msgs), got.last, got.next, got.err, test.want, all[4], test.next)
 		}
 	}
 	got := f.Read(t.Context(), []query{{key, all[3], 9}, {key + "none", 0, 9}, {key, all[2], 1}})

@@ -200,6 +200,7 @@ func (s *mysqlStore) read(ctx context.Context, queries []query) ([]found, error)
 		}
 	}
 	out := make([]found, len(queries))
+	rows := make([]int, len(queries)) // of messages, those that cannot be read too
 	err := each(ctx, s.pool, func(r *sql.Rows) error {
 		var what int
 		var key, body, nonce []byte
@@ -208,6 +209,9 @@ func (s *mysqlStore) read(ctx context.Context, queries []query) ([]found, error)
 			return err
 		}
 		if what >= 0 {
+			if rows[what]++; rows[what] == queries[what].limit {
+				out[what].next = n
+			}
 			if m, ok := parseRow(n, expires, body, nonce); ok {
 				out[what].msgs = append(out[what].msgs, m)
 			} else {

@@ -95,6 +95,9 @@ func (s *redisStore) Read(ctx context.Context, queries []query) []found {
 		s.parseFound)
 }
 
+// redisFound is how many values come before the messages in what read.lua returns.
+const redisFound = 3
+
 // parseFound reads what read.lua returns. A member that cannot be read is left
 // out: nobody else could read it either, and the key's other messages are fine.
 func (s *redisStore) parseFound(reply any) found {
@@ -104,7 +107,7 @@ func (s *redisStore) parseFound(reply any) found {
 	}
 	nums := make([]int64, 0, len(vals))
 	for i, v := range vals {
-		if i >= 2 && i%2 == 0 {
+		if i >= redisFound && (i-redisFound)%2 == 0 {
 			continue // a member; its mid follows
 		}
 		n, err := strconv.ParseInt(string(v), 10, 64)
@@ -113,14 +116,16 @@ func (s *redisStore) parseFound(reply any) found {
 		}
 		nums = append(nums, n)
 	}
-	if len(vals)%2 != 0 || len(vals) < 2 {
+	if len(vals) < redisFound || (len(vals)-redisFound)%2 != 0 {
 		return found{err: s.failed(fmt.Errorf("%d values in a reply", len(vals)))}
 	}
-	f := found{last: nums[0], trimmed: nums[1]}
-	for i := 2; i < len(vals); i += 2 {
-		m, err := msg.ParseMember(vals[i], nums[1+i/2])
+	f := found{last: nums[0], trimmed: nums[1], next: nums[2]}
+	mids := nums[redisFound:]
+	for i, n := range mids {
+		raw := vals[redisFound+2*i]
+		m, err := msg.ParseMember(raw, n)
 		if err != nil {
-			glog.Warningf("message: unreadable member left out shard=%s mid=%d bytes=%d", s.Address, nums[1+i/2], len(vals[i]))
+			glog.Warningf("message: unreadable member left out shard=%s mid=%d bytes=%d", s.Address, n, len(raw))
 			continue
 		}
 		if m.Expired(s.Now().Unix()) { // its fields stand where the script does not look for them

@@ -293,7 +293,7 @@ func TestSaveAndRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []peer.ReadResult{
-		{Msgs: []peer.Stored{{Msg: args.Bodies[0], Mid: a.Mid, ExpireAt: args.Items[0].ExpireAt}}, Last: last},
+		{Msgs: []peer.Stored{{Msg: args.Bodies[0], Mid: a.Mid, ExpireAt: args.Items[0].ExpireAt}}, Last: last, Next: a.Mid},
 		{Last: last},
 		{Code: peer.Invalid},
 	}

@@ -128,7 +128,7 @@ func readResult(f found) peer.ReadResult {
 	if f.err != nil {
 		return peer.ReadResult{Code: codeOf(f.err)}
 	}
-	r := peer.ReadResult{Last: f.last, Trimmed: f.trimmed}
+	r := peer.ReadResult{Last: f.last, Trimmed: f.trimmed, Next: f.next}
 	if len(f.msgs) > 0 {
 		r.Msgs = make([]peer.Stored, len(f.msgs))
 		for i, m := range f.msgs {

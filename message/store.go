@@ -120,6 +120,7 @@ type found struct {
 	msgs    []msg.Message // by rising mid, none of them expired
 	last    int64         // the largest mid of the key so far, foreign ones far ahead left out
 	trimmed int64         // the largest mid that newer messages pushed out before it expired
+	next    int64         // where to read on, if limit was reached: above it; otherwise 0
 	err     error         // nothing else counts then
 }
 

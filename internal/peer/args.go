@@ -142,6 +142,10 @@ type (
 		Msgs    []Stored // by rising mid, none of them expired
 		Last    int64    // the last mid of the key, foreign ones far ahead left out
 		Trimmed int64    // the largest mid that newer ones pushed out before it expired
+		// Next is where to read on when Limit was reached: above this mid, which is
+		// not that of the last of Msgs if what followed could not be read. 0: there
+		// is no more.
+		Next int64
 	}
 	// Stored is a message in a ReadResult.
 	Stored struct {

@@ -88,6 +88,9 @@ func readOld(ctx context.Context, c Caller, args ReadArgs) (ReadReply, error) {
 			r = ReadResult{Code: Failed}
 		case len(r.Msgs) > it.Limit:
 			r.Msgs = r.Msgs[:it.Limit]
+			if it.Limit > 0 {
+				r.Next = r.Msgs[it.Limit-1].Mid
+			}
 		}
 		reply.Results[i] = r
 	}

@@ -124,7 +124,7 @@ func TestSaveAndReadOnAnOldMessageDaemon(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := ReadResult{Last: third.Mid, Msgs: []Stored{{Msg: json.RawMessage(`{"a":"\u003c"}`), Mid: far + 1}, {Msg: json.RawMessage(`"x"`), Mid: first.Mid}}}
+	want := ReadResult{Last: third.Mid, Next: first.Mid, Msgs: []Stored{{Msg: json.RawMessage(`{"a":"\u003c"}`), Mid: far + 1}, {Msg: json.RawMessage(`"x"`), Mid: first.Mid}}}
 	if diff := cmp.Diff(want, read.Results[0]); diff != "" {
 		t.Errorf("read (-want +got):\n%s", diff)
 	}
