@@ -142,6 +142,7 @@ func TestRedisStoreReplicated(t *testing.T) {
 // What the replica does not have is not said to be stored, nor when it is saved
 // again: the first time has left it on the master alone.
 func TestRedisWithoutItsReplica(t *testing.T) {
+	t.Parallel()
 	server := testenv.Redis(t)
 	admin := dialRedis(t, server.Addr())
 	replica := server.Replica()

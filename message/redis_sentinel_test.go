@@ -163,6 +163,7 @@ func TestSentinelPassword(t *testing.T) {
 // had happened: another takes its place, and what was acknowledged is there. The
 // other shard notices nothing.
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	first, other := testenv.Redis(t), testenv.Redis(t)
 	second := first.Replica()
 	var sentinels []string
