@@ -58,8 +58,9 @@ func (o mysqlOptions) connector() (driver.Connector, error) {
 		fmt.Sprintf("SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1, "+
 			"innodb_lock_wait_timeout = 1, wait_timeout = %d", int((o.IdleTimeout + time.Minute).Seconds())),
 		// Each statement sees what was committed when it began, so that what is read
-		// behind a lock is what the lock's last holder left. The default would read as
-		// of the first statement, and lock gaps between keys, where others' keys go.
+		// behind a lock is what the lock's last holder left. The default sees what there
+		// was at the first one, and where rows go it locks the gaps between them, which
+		// are where others' keys come.
 		"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 		// A daemon that freezes in the middle of a transaction, or is cut off, lets go
 		// of its keys. MySQL knows no such variable and waits for wait_timeout.

@@ -246,16 +246,17 @@ func parseRow(id, expires int64, body, nonce []byte) (msg.Message, bool) {
 
 // Delete implements store.
 func (s *mysqlStore) Delete(ctx context.Context, key string) error {
-	err := s.on(ctx, []string{key}, func(t *mysqlTx) error {
-		k := t.keys[key]
-		if k.last > 0 || k.trimmed > 0 || len(k.held) > 0 {
-			k.till = max(k.till, t.now+int64(recordKept.Seconds()))
-		}
-		k.held = nil
-		return t.exec("DELETE FROM private_msg WHERE skey = ?", []byte(key))
-	})
-	if err != nil {
+	if err := s.on(ctx, []string{key}, func(t *mysqlTx) error { return t.delete(key) }); err != nil {
 		return s.failed(err)
 	}
 	return nil
+}
+
+func (t *mysqlTx) delete(key string) error {
+	k := t.keys[key]
+	if k.last > 0 || k.trimmed > 0 || len(k.held) > 0 {
+		k.till = max(k.till, t.now+int64(recordKept.Seconds()))
+	}
+	k.held = nil
+	return t.exec("DELETE FROM private_msg WHERE skey = ?", []byte(key))
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -117,9 +118,19 @@ func TestMySQLKilledInMidSave(t *testing.T) {
 }
 
 func TestMySQLLargeBatch(t *testing.T) {
-	s := openTestMySQL(t, testMySQL(testenv.MariaDB(t), time.Now))
+	// What MySQL 5.7 takes in one piece, and what a batch may hold.
+	s := openTestMySQL(t, testMySQL(testenv.MariaDB(t, "--max-allowed-packet=4M"), time.Now))
 	defer s.Close()
 	testLargeBatch(t, s, mysqlBatch)
+	var items []item
+	for range 8 {
+		items = append(items, item{key: "escaped", msg: message(`"`+strings.Repeat(`\"`, 1<<19-1)+`"`, time.Now().Unix()+60, "")})
+	}
+	for i, got := range s.Save(t.Context(), items) {
+		if got.err != nil {
+			t.Fatalf("item %d, each byte of which is escaped: %v", i, got.err)
+		}
+	}
 }
 
 func TestMySQLTwoDaemons(t *testing.T) {
@@ -293,6 +304,80 @@ func TestMySQLOppositeOrders(t *testing.T) {
 			t.Errorf("k%d holds %d messages, %v; want %d", k, len(r.msgs), r.err, workers*each)
 		}
 	}
+	same(t, "deadlocks", rows(t, dialMySQL(t, server), "SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'"), []string{"Innodb_deadlocks 0"})
+}
+
+// Who works on a key holds up nobody else, whose keys may lie right beside it.
+func TestMySQLKeysAreApart(t *testing.T) {
+	server := testenv.MariaDB(t)
+	s := openTestMySQL(t, testMySQL(server, time.Now))
+	defer s.Close()
+	save := func(keys ...string) {
+		t.Helper()
+		var items []item
+		for _, key := range keys {
+			items = append(items, item{key: key, msg: message(`1`, time.Now().Unix()+60, "")})
+		}
+		for i, got := range s.Save(t.Context(), items) {
+			if got.err != nil {
+				t.Errorf("%s: %v", items[i].key, got.err)
+			}
+		}
+	}
+	save("m", "z")
+	err := s.on(t.Context(), []string{"m"}, func(tx *mysqlTx) error {
+		if err := tx.delete("m"); err != nil {
+			return err
+		}
+		save("l", "m0", "n", "z")
+		return s.Delete(t.Context(), "n")
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(uint64(w), 1))
+			for range 40 {
+				var keys []string
+				for range 8 {
+					keys = append(keys, fmt.Sprint(rnd.Uint64()))
+				}
+				save(keys...)
+				if err := s.Delete(t.Context(), keys[0]); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	same(t, "waits for a lock", rows(t, dialMySQL(t, server), "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_waits'"), []string{"Innodb_row_lock_waits 0"})
+}
+
+// An old daemon may be quicker with the mid that a save has chosen: no lock of ours
+// keeps it out.
+func TestMySQLOldDaemonIsQuicker(t *testing.T) {
+	server := testenv.MariaDB(t)
+	db := dialMySQL(t, server)
+	s := openTestMySQL(t, testMySQL(server, time.Now))
+	defer s.Close()
+	it := item{key: "k", msg: message(`"ours"`, time.Now().Unix()+60, "")}
+	var got saved
+	var taken []int64
+	err := s.on(t.Context(), []string{"k"}, func(tx *mysqlTx) (err error) {
+		if got, err = tx.save(it); err == nil && len(taken) < 2 {
+			oldDaemon{t, db}.save("k", `"theirs"`, got.mid, it.msg.Expires)
+			taken = append(taken, got.mid)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := s.Read(t.Context(), []query{{key: "k", limit: 9}})[0]
+	same(t, "kept", mids(r.msgs), append(taken, got.mid))
+	same(t, "prev", got.prev, taken[1])
 }
 
 // One key's trouble is not another's.
@@ -530,7 +615,10 @@ func TestMySQLSweep(t *testing.T) {
 	}
 	sweep(false)
 	same(t, "messages before", count("private_msg"), fmt.Sprint(len(items)))
-	c.advance(time.Minute)
+	c.advance(time.Minute - time.Second)
+	sweep(false)
+	same(t, "messages a second before their end", count("private_msg"), fmt.Sprint(len(items)))
+	c.advance(time.Second)
 	sweep(true)
 	same(t, "messages after one", count("private_msg"), "201")
 	sweep(false)

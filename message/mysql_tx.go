@@ -21,10 +21,9 @@ const (
 	// mysqlDoomed is how many rows a transaction drops: nobody's save is to pay for
 	// all that an old daemon has piled up. Those that stay meet the next save.
 	mysqlDoomed = 4096
-	// mysqlInsert bounds a statement that writes messages, in bytes of theirs, and
-	// mysqlRows one that names rows: MariaDB makes a table of a list of a thousand.
-	mysqlInsert = 1 << 20
-	mysqlRows   = 512
+	// mysqlRows bounds a statement that names rows: MariaDB makes a table of a list of
+	// a thousand.
+	mysqlRows = 512
 	// mysqlBody is the longest message that is read, however it came there.
 	mysqlBody = 8 << 20
 )
@@ -280,34 +279,22 @@ func (t *mysqlTx) write() error {
 		" ON DUPLICATE KEY UPDATE mid = VALUES(mid)", pending...)
 }
 
-// insert writes the rows that are new.
+// insert writes the rows that are new. They are as many as a transaction may have,
+// and where they are too large for one packet the driver sends them in pieces.
 func (t *mysqlTx) insert(keys []string) error {
 	var rows []any
-	size := 0
-	flush := func() error {
-		if len(rows) == 0 {
-			return nil
-		}
-		err := t.exec("INSERT INTO private_msg (skey, mid, ttl, msg, nonce, ctime, mtime) VALUES "+
-			marks(len(rows)/5, "(?,?,?,?,?,UTC_TIMESTAMP(),UTC_TIMESTAMP())"), rows...)
-		rows, size = rows[:0], 0
-		return err
-	}
 	for _, key := range keys {
 		for _, row := range t.keys[key].held {
-			if row.id != 0 {
-				continue
+			if row.id == 0 {
+				rows = append(rows, []byte(key), row.Mid, row.Expires, []byte(row.Body), []byte(row.Nonce))
 			}
-			if len(rows)/5 == mysqlRows || size+len(row.Body) > mysqlInsert {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
-			rows = append(rows, []byte(key), row.Mid, row.Expires, []byte(row.Body), []byte(row.Nonce))
-			size += len(row.Body)
 		}
 	}
-	return flush()
+	if len(rows) == 0 {
+		return nil
+	}
+	return t.exec("INSERT INTO private_msg (skey, mid, ttl, msg, nonce, ctime, mtime) VALUES "+
+		marks(len(rows)/5, "(?,?,?,?,?,UTC_TIMESTAMP(),UTC_TIMESTAMP())"), rows...)
 }
 
 // querier is an *sql.DB or *sql.Conn.

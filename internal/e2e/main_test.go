@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -12,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if err := testenv.RemoveBinaries(); err != nil {
+		if err := errors.Join(testenv.RemoveBinaries(), testenv.RemoveMariaDB()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
 		os.Exit(code)
