@@ -60,6 +60,7 @@ type Deps struct {
 	Join     func(registry.Info) Member // called once, with the addresses to advertise
 	Trust    *rpcnet.Trust              // who may call; nil: this machine
 	Now      func() time.Time           // the clock of mids; nil: wallclock.Now
+	Clock    Clock                      // whether it is right; nil: nobody knows
 }
 
 // Server is one comet.
@@ -248,6 +249,9 @@ func (s *Server) Ready(context.Context) error {
 func (s *Server) Stat() any {
 	st := s.stats.stat()
 	st.Channels = s.env.table.len()
+	if s.deps.Clock != nil {
+		st.ClockOff = s.deps.Clock.Off().Milliseconds()
+	}
 	return st
 }
 

@@ -87,6 +87,7 @@ type Stat struct {
 	Dropped   int64            `json:"dropped"`
 	Fills     int64            `json:"fills"`
 	Queued    int64            `json:"queued_bytes"`
+	ClockOff  int64            `json:"clock_off_ms"` // ahead of most daemons
 }
 
 func (c *counters) stat() Stat {

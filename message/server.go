@@ -41,6 +41,7 @@ type Deps struct {
 	View   func() peer.ViewReply // the ring of comets as this daemon sees it; nil: it sees none
 	Trust  *rpcnet.Trust         // who may call; nil: this machine
 	Now    func() time.Time      // nil: wallclock.Now
+	Clock  Clock                 // whether it is right; nil: nobody knows
 }
 
 // Server is one message daemon.
@@ -84,7 +85,7 @@ func New(cfg Config, deps Deps) (_ *Server, err error) {
 	if s.shards, err = openShards(cfg, now); err != nil {
 		return nil, err
 	}
-	s.service = &Service{shards: s.shards, timeout: cfg.RPC.Timeout.D(), now: now, view: deps.View}
+	s.service = &Service{shards: s.shards, timeout: cfg.RPC.Timeout.D(), now: now, view: deps.View, clock: deps.Clock}
 	s.service.pepper.Store(&pepper)
 	s.rpc = rpcnet.NewServer(rpcnet.ServerOptions{
 		Trust: deps.Trust,

@@ -33,6 +33,7 @@ type Service struct {
 	timeout time.Duration
 	now     func() time.Time
 	view    func() peer.ViewReply // nil: this daemon sees no ring
+	clock   Clock                 // nil: nobody knows whether now is right
 	pepper  atomic.Pointer[config.Secret]
 }
 

@@ -6,6 +6,8 @@ import "time"
 type Stat struct {
 	Storage string      `json:"storage"`
 	Shards  []ShardStat `json:"shards"`
+	// ClockOff is how far the clock is ahead of those of most daemons.
+	ClockOff int64 `json:"clock_off_ms"`
 }
 
 // ShardStat is one shard in Stat.
@@ -23,6 +25,9 @@ type ShardStat struct {
 // Stat returns the daemon's numbers.
 func (s *Server) Stat() any {
 	st := Stat{Storage: s.cfg.Storage.Type}
+	if s.service.clock != nil {
+		st.ClockOff = s.service.clock.Off().Milliseconds()
+	}
 	for _, h := range s.shards.all {
 		state := h.state.Load()
 		one := ShardStat{

@@ -73,6 +73,7 @@ type Deps struct {
 	Dial      func(addr string) Conn // to a comet's RPC; with Registry
 	Now       func() time.Time       // nil: wallclock.Now
 	Random    io.Reader              // nonces and chance; nil: crypto/rand
+	ClockOff  func() time.Duration   // how far our clock is ahead of most daemons'; nil: nobody knows
 }
 
 // Server is one web daemon.
@@ -84,7 +85,8 @@ type Server struct {
 	dial      func(addr string) Conn
 	now       func() time.Time
 	random    io.Reader
-	timeout   time.Duration // of a call that is no push
+	clockOff  func() time.Duration // nil: nobody knows
+	timeout   time.Duration        // of a call that is no push
 	drainTime time.Duration
 	ports     []port
 	initial   Config // what Reload cannot change is compared with it
@@ -121,6 +123,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		dial:      deps.Dial,
 		now:       deps.Now,
 		random:    deps.Random,
+		clockOff:  deps.ClockOff,
 		timeout:   cfg.RPC.Timeout.D(),
 		drainTime: cfg.Drain.Timeout.D(),
 		initial:   cfg,

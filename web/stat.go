@@ -59,6 +59,9 @@ func (s *Server) Stat() any {
 		Told:        c.told.Load(),
 		Reaped:      c.reaped.Load(),
 	}
+	if s.clockOff != nil {
+		stat.ClockOff = s.clockOff().Milliseconds()
+	}
 	for path, n := range c.byPath {
 		stat.Requests[path] = StatRequests{n.ok.Load(), n.noComet.Load(), n.param.Load(), n.internal.Load()}
 	}
@@ -78,6 +81,8 @@ type Stat struct {
 	Told int64 `json:"told"`
 	// Reaped are the dead comets that this web took out of the ring.
 	Reaped int64 `json:"reaped"`
+	// ClockOff is how far the clock is ahead of those of most daemons.
+	ClockOff int64 `json:"clock_off_ms"`
 }
 
 type (

@@ -21,6 +21,7 @@ var levels = map[string]int{
 	"internal/ops":      2,
 	"internal/registry": 2,
 	"internal/rpcnet":   2,
+	"internal/skew":     2,
 
 	"internal/peer": 3,
 

@@ -48,6 +48,7 @@ type Options struct {
 	Client   rpcnet.ClientOptions // for calls to comets and messages
 	Ping     time.Duration        // between two pings of a daemon; 0: 1 s
 	Timeout  time.Duration        // of a ping, and of a call to the message daemons; 0: 2 s
+	Clock    ClockOptions
 }
 
 // Directory follows the cluster and leads to its daemons. Until Run has read
@@ -62,6 +63,7 @@ type Directory struct {
 	timeout  time.Duration
 	random   func(int) int
 	links    *links
+	clock    ClockOptions
 	kick     chan struct{} // asks for a round of pings now
 
 	view   atomic.Pointer[View] // replaced with mu held
@@ -88,6 +90,7 @@ func New(o Options) *Directory {
 		timeout:  o.Timeout,
 		random:   rand.IntN,
 		links:    newLinks(o.Client),
+		clock:    o.Clock,
 		kick:     make(chan struct{}, 1),
 		changed:  make(chan struct{}),
 	}
@@ -97,13 +100,15 @@ func New(o Options) *Directory {
 	return d
 }
 
-// Run follows the registry and pings the daemons until ctx ends. Then it closes
+// Run follows the registry, pings the daemons and asks them for their time, until
+// ctx ends. Then it closes
 // all connections; so end it after everybody who calls.
 func (d *Directory) Run(ctx context.Context) error {
 	defer d.links.close()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.registry.Watch(ctx, d.read) })
 	g.Go(func() error { d.pings(ctx); return nil })
+	g.Go(func() error { d.clocks(ctx); return nil })
 	return g.Wait()
 }
 

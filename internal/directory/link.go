@@ -46,6 +46,9 @@ type link struct {
 	pinging atomic.Bool
 	state   atomic.Int32 // unknown, alive or dead
 	seen    atomic.Int64 // when it last answered a ping, in unix nanoseconds; 0: never
+	telling atomic.Bool  // it is being asked for its time
+
+	timeDue time.Time // when it is to be asked again; owned by who has set telling
 
 	gone time.Time // guarded by links.mu: when the last view that had it was replaced; zero: in use
 }

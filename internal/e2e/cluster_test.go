@@ -29,6 +29,7 @@ type options struct {
 	nodes                 []string // comet.node of each comet; nil: one, node1
 	webs, messages, redis int
 	proxied               bool     // the daemons reach ZooKeeper through cluster.proxy
+	stepped               bool     // daemon.step moves a daemon's clock
 	comet, web, message   settings // laid over the harness's own
 }
 
@@ -70,7 +71,9 @@ func start(t testing.TB, o options) *cluster {
 // prepare starts the services of a cluster and none of its daemons.
 func prepare(t testing.TB, o options) *cluster {
 	t.Helper()
-	testenv.Binaries(t) // -short skips here
+	if !o.stepped {
+		testenv.Binaries(t) // -short skips here
+	}
 	if o.nodes == nil { // an empty list is a cluster without comets
 		o.nodes = []string{"node1"}
 	}
@@ -94,13 +97,13 @@ func prepare(t testing.TB, o options) *cluster {
 		"zookeeper.message.path": messagePath,
 	}
 	for i := range max(o.messages, 1) {
-		c.messages = append(c.messages, newDaemon(t, "message", i, common.with(settings{"node.weight": 2}, store, o.message)))
+		c.messages = append(c.messages, o.newDaemon(t, "message", i, common.with(settings{"node.weight": 2}, store, o.message)))
 	}
 	for i, node := range o.nodes {
-		c.comets = append(c.comets, newDaemon(t, "comet", i, common.with(settings{"zookeeper.comet.node": node}, o.comet)))
+		c.comets = append(c.comets, o.newDaemon(t, "comet", i, common.with(settings{"zookeeper.comet.node": node}, o.comet)))
 	}
 	for i := range max(o.webs, 1) {
-		c.webs = append(c.webs, newDaemon(t, "web", i, common.with(settings{"zookeeper.migrate.path": migratePath}, o.web)))
+		c.webs = append(c.webs, o.newDaemon(t, "web", i, common.with(settings{"zookeeper.migrate.path": migratePath}, o.web)))
 	}
 	t.Cleanup(c.searchLogs)
 	return c
@@ -123,6 +126,11 @@ func (c *cluster) with(t testing.TB) *cluster {
 // newDaemon writes the configuration of a daemon, with addresses of its own,
 // and does not start it.
 func newDaemon(t testing.TB, kind string, i int, conf settings) *daemon {
+	t.Helper()
+	return options{}.newDaemon(t, kind, i, conf)
+}
+
+func (o options) newDaemon(t testing.TB, kind string, i int, conf settings) *daemon {
 	t.Helper()
 	d := &daemon{kind: kind, stat: testenv.FreeAddr(t)}
 	own := settings{
@@ -148,9 +156,14 @@ func newDaemon(t testing.TB, kind string, i int, conf settings) *daemon {
 	dir := t.TempDir()
 	d.path = filepath.Join(dir, kind+".toml")
 	d.conf.write(t, d.path)
+	var build testenv.Build
+	if o.stepped {
+		build.Tags = "chaos"
+	}
 	d.Process = testenv.Command{
 		Name:  fmt.Sprintf("%s%d", kind, i+1),
-		Args:  []string{testenv.Binary(t, kind), "-c", d.path, "-v=2"},
+		Args:  []string{build.Binary(t, kind), "-c", d.path, "-v=2"},
+		Env:   []string{"GOPUSH_CLOCK_STEP=" + d.stepFile()}, // nobody looks at it but if stepped
 		Dir:   dir,
 		Ready: d.readyz,
 	}.New(t)

@@ -217,6 +217,15 @@ type (
 		Root  int64               // that the epoch belongs to
 		Addrs map[string][]string // node → host:port of its comet's RPC
 	}
+	// ClockArgs is CometRPC.Clock and MessageRPC.Clock: what time is it there?
+	ClockArgs struct {
+		From  string // who asks: its kind and where it is
+		Known bool   // it has asked before, and measured
+		Off   int64  // then: milliseconds by which the callee's clock is ahead of its own
+	}
+	// ClockReply is the answer.
+	ClockReply struct{ Now int64 } // unix nanoseconds
+
 	// WeightArgs is CometRPC.Weight: from now on the comet has this weight,
 	// until it is restarted.
 	WeightArgs struct{ Weight int }

@@ -48,13 +48,14 @@ func trusting[C any](trust *rpcnet.Trust, of func(C) config.Trust, apply func(C)
 }
 
 // newDirectory returns the directory of a daemon that calls others.
-func newDirectory(c cluster, self directory.Self, calls config.Calls, trust *rpcnet.Trust) *directory.Directory {
+func newDirectory(c cluster, self directory.Self, calls config.Calls, trust *rpcnet.Trust, clock directory.ClockOptions) *directory.Directory {
 	return directory.New(directory.Options{
 		Registry: c,
 		Self:     self,
 		Client:   clientOptions(calls, trust),
 		Ping:     calls.Ping.D(),
 		Timeout:  calls.Timeout.D(),
+		Clock:    clock,
 	})
 }
 

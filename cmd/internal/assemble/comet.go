@@ -6,7 +6,9 @@ import (
 
 	"gopush-cluster/comet"
 	"gopush-cluster/internal/config"
+	"gopush-cluster/internal/directory"
 	"gopush-cluster/internal/registry"
+	"gopush-cluster/internal/skew"
 )
 
 // Comet runs a comet with the file at path until ctx ends. A value from reload
@@ -38,13 +40,19 @@ func newComet(cfg comet.Config, c cluster) (cometUnit, error) {
 	if err != nil {
 		return cometUnit{}, err
 	}
-	dir := newDirectory(c, member, cfg.RPC.Calls, trust)
-	server, err := comet.New(cfg, comet.Deps{
+	clock := skew.New()
+	var server *comet.Server // dir asks for its name only when both run
+	dir := newDirectory(c, member, cfg.RPC.Calls, trust, directory.ClockOptions{
+		Clock: clock,
+		Name:  func() string { return nameOf("comet", server.Info().Addr()) },
+	})
+	server, err = comet.New(cfg, comet.Deps{
 		Ring:     dir,
 		Moves:    dir,
 		Peers:    dir,
 		Messages: dir.Messages,
 		Trust:    trust,
+		Clock:    clock,
 		Join: func(i registry.Info) comet.Member {
 			member.Set(i)
 			return member
@@ -58,12 +66,12 @@ func newComet(cfg comet.Config, c cluster) (cometUnit, error) {
 		if member.Name() == "" {
 			registered = errUnregistered
 		}
-		return errors.Join(server.Ready(ctx), registered, dir.Ready())
+		return errors.Join(server.Ready(ctx), registered, dir.Ready(), clock.Ready())
 	}
 	o, err := newOps(cfg.Stat, cfg.Pprof, server.Stat, ready)
 	if err != nil {
 		return cometUnit{}, err
 	}
 	reload := trusting(trust, func(c comet.Config) config.Trust { return c.RPC.Trust }, server.Reload)
-	return cometUnit{unit[comet.Config]{[]layer{o.Run, dir.Run, server.Run}, reload}, server, ready}, nil
+	return cometUnit{unit[comet.Config]{[]layer{o.Run, clock.Run, dir.Run, server.Run}, reload}, server, ready}, nil
 }

@@ -2,11 +2,13 @@ package assemble
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
 	"gopush-cluster/internal/config"
 	"gopush-cluster/internal/registry"
+	"gopush-cluster/internal/skew"
 	"gopush-cluster/message"
 )
 
@@ -50,15 +52,16 @@ func newMessage(cfg message.Config, c cluster) (messageUnit, error) {
 	if err != nil {
 		return messageUnit{}, err
 	}
-	ring := &sight{registry: c}
-	server, err := message.New(cfg, message.Deps{Member: member, View: ring.tell, Trust: trust})
+	ring, clock := &sight{registry: c}, skew.New()
+	server, err := message.New(cfg, message.Deps{Member: member, View: ring.tell, Trust: trust, Clock: clock})
 	if err != nil {
 		return messageUnit{}, err
 	}
-	o, err := newOps(cfg.Stat, cfg.Pprof, server.Stat, server.Ready)
+	ready := func(ctx context.Context) error { return errors.Join(server.Ready(ctx), clock.Ready()) }
+	o, err := newOps(cfg.Stat, cfg.Pprof, server.Stat, ready)
 	if err != nil {
 		return messageUnit{}, err
 	}
 	reload := trusting(trust, func(c message.Config) config.Trust { return c.RPC.Trust }, server.Reload)
-	return messageUnit{unit[message.Config]{[]layer{o.Run, ring.run, server.Run}, reload}, server}, nil
+	return messageUnit{unit[message.Config]{[]layer{o.Run, clock.Run, ring.run, server.Run}, reload}, server}, nil
 }

@@ -2,10 +2,12 @@ package assemble
 
 import (
 	"context"
+	"errors"
 
 	"gopush-cluster/internal/config"
 	"gopush-cluster/internal/directory"
 	"gopush-cluster/internal/rpcnet"
+	"gopush-cluster/internal/skew"
 	"gopush-cluster/web"
 )
 
@@ -37,11 +39,17 @@ func newWeb(cfg web.Config, c cluster) (webUnit, error) {
 	if err != nil {
 		return webUnit{}, err
 	}
-	dir := newDirectory(c, nil, cfg.RPC.Calls, trust)
-	server, err := web.New(cfg, web.Deps{
+	clock := skew.New()
+	var server *web.Server // dir asks for its name only when both run
+	dir := newDirectory(c, nil, cfg.RPC.Calls, trust, directory.ClockOptions{
+		Clock: clock,
+		Name:  func() string { return webName(server.AdminAddrs()) },
+	})
+	server, err = web.New(cfg, web.Deps{
 		Directory: dir,
 		Messages:  dir.Messages,
 		Registry:  c,
+		ClockOff:  clock.Off,
 		Dial: func(addr string) web.Conn {
 			return rpcnet.NewClient(addr, clientOptions(cfg.RPC.Calls, trust))
 		},
@@ -49,10 +57,11 @@ func newWeb(cfg web.Config, c cluster) (webUnit, error) {
 	if err != nil {
 		return webUnit{}, err
 	}
-	o, err := newOps(cfg.Stat, cfg.Pprof, server.Stat, server.Ready)
+	ready := func(ctx context.Context) error { return errors.Join(server.Ready(ctx), clock.Ready()) }
+	o, err := newOps(cfg.Stat, cfg.Pprof, server.Stat, ready)
 	if err != nil {
 		return webUnit{}, err
 	}
 	reload := trusting(trust, func(c web.Config) config.Trust { return c.RPC.Trust }, server.Reload)
-	return webUnit{unit[web.Config]{[]layer{o.Run, dir.Run, server.Run}, reload}, server, dir}, nil
+	return webUnit{unit[web.Config]{[]layer{o.Run, clock.Run, dir.Run, server.Run}, reload}, server, dir}, nil
 }
