@@ -51,6 +51,7 @@ type shard struct {
 	remind   reminder // while it is down; owned by watch
 
 	calls, failed atomic.Int64 // items
+	reading, most atomic.Int64 // keys: read now, and at most at once
 }
 
 // shardState is what the last ping found. A nil err: the shard is up.
@@ -205,6 +206,15 @@ func ask1[R any](h *shard, u use, do func() (R, error)) (R, error) {
 			return []answer{{r, err}}
 		})
 	return out[0].r, out[0].err
+}
+
+// read carries out some reads.
+func (h *shard) read(ctx context.Context, queries []query) []found {
+	n := h.reading.Add(int64(len(queries)))
+	defer h.reading.Add(-int64(len(queries)))
+	for most := h.most.Load(); n > most && !h.most.CompareAndSwap(most, n); most = h.most.Load() {
+	}
+	return h.store.Read(ctx, queries)
 }
 
 // serves returns why a call fails at once. One that only reads needs no replica.

@@ -46,6 +46,9 @@ func (f *fakeStore) Save(_ context.Context, items []item) []saved {
 }
 
 func (f *fakeStore) Read(_ context.Context, queries []query) []found {
+	if f.hold != nil {
+		<-f.hold
+	}
 	return make([]found, len(queries))
 }
 
@@ -235,6 +238,27 @@ func TestShardBoundsItsCalls(t *testing.T) {
 		}
 		if n := f.saves.Load(); n != shardCalls+1 {
 			t.Errorf("%d calls came through, want %d", n, shardCalls+1)
+		}
+	})
+}
+
+func TestShardCountsItsReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.hold = make(chan struct{})
+		h := newShard("node1", 1, f)
+		read := func(n int) { h.read(t.Context(), make([]query, n)) }
+		go read(3)
+		go read(4)
+		synctest.Wait()
+		if now, most := h.reading.Load(), h.most.Load(); now != 7 || most != 7 {
+			t.Errorf("%d keys are read, %d at most, want 7", now, most)
+		}
+		close(f.hold)
+		synctest.Wait()
+		read(2)
+		if now, most := h.reading.Load(), h.most.Load(); now != 0 || most != 7 {
+			t.Errorf("%d keys are read, %d at most, want 0 and 7", now, most)
 		}
 	})
 }

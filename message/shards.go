@@ -193,7 +193,7 @@ func (s *shards) put(ctx context.Context, items []item) []error {
 
 func (s *shards) read(ctx context.Context, queries []query) []found {
 	return spread(s, queries, func(q query) string { return q.key }, foundErr, func(h *shard, queries []query) []found {
-		return ask(h, reads, queries, foundErr, func(r found) error { return r.err }, func(queries []query) []found { return h.store.Read(ctx, queries) })
+		return ask(h, reads, queries, foundErr, func(r found) error { return r.err }, func(queries []query) []found { return h.read(ctx, queries) })
 	})
 }
 

@@ -20,6 +20,8 @@ type ShardStat struct {
 	Calls   int64     `json:"calls"`         // keys asked for, saved, read or deleted, and tokens
 	Failed  int64     `json:"failed"`        // of them
 	Waiting int64     `json:"waiting"`       // calls under way
+	Reading int64     `json:"reading"`       // keys that are being read
+	Most    int64     `json:"reading_most"`  // at once, since the start
 }
 
 // Stat returns the daemon's numbers.
@@ -33,6 +35,7 @@ func (s *Server) Stat() any {
 		one := ShardStat{
 			Name: h.name, Weight: h.weight, Up: state.err == nil, Since: state.since,
 			Calls: h.calls.Load(), Failed: h.failed.Load(), Waiting: h.waiting.Load(),
+			Reading: h.reading.Load(), Most: h.most.Load(),
 		}
 		if state.err != nil {
 			one.Down = state.err.Error()
