@@ -160,14 +160,30 @@ func (o options) newDaemon(t testing.TB, kind string, i int, conf settings) *dae
 	if o.stepped {
 		build.Tags = "chaos"
 	}
-	d.Process = testenv.Command{
-		Name:  fmt.Sprintf("%s%d", kind, i+1),
-		Args:  []string{build.Binary(t, kind), "-c", d.path, "-v=2"},
-		Env:   []string{"GOPUSH_CLOCK_STEP=" + d.stepFile()}, // nobody looks at it but if stepped
-		Dir:   dir,
-		Ready: d.readyz,
-	}.New(t)
+	d.Process = d.command(t, i, build, "-v=2").New(t)
 	return d
+}
+
+// command is how the i-th daemon of its kind is started.
+func (d *daemon) command(t testing.TB, i int, b testenv.Build, flags ...string) testenv.Command {
+	return testenv.Command{
+		Name:  fmt.Sprintf("%s%d", d.kind, i+1),
+		Args:  append([]string{b.Binary(t, d.kind), "-c", d.path}, flags...),
+		Env:   []string{"GOPUSH_CLOCK_STEP=" + d.stepFile()}, // nobody looks at it but if stepped
+		Dir:   filepath.Dir(d.path),
+		Ready: d.readyz,
+	}
+}
+
+// plain has the daemons of a cluster be what operators run: built without the
+// race detector, and without a line in the log for each message. None of them is
+// running yet.
+func (c *cluster) plain() {
+	for _, of := range [][]*daemon{c.messages, c.comets, c.webs} {
+		for i, d := range of {
+			d.Process = d.command(c.t, i, testenv.Build{NoRace: true}).New(c.t)
+		}
+	}
 }
 
 // readyz returns nil when the daemon says that it can do its work.
