@@ -320,3 +320,24 @@ func TestReadsWaitForTheShards(t *testing.T) {
 		cancel()
 	})
 }
+
+// A mid that the store gave by a clock far ahead counts as sent: what was given a
+// smaller one meanwhile does not follow it.
+func TestResumeAheadOfWhatWaits(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		_, live := r.live("k")
+		r.msgs.now = func() time.Time { return time.Now().Add(20 * time.Second) }
+		seen := r.store("k", 1, 1)[0] // by somebody else
+		r.msgs.set(nil, hookOn("read", func() error { time.Sleep(time.Second); return nil }))
+		_, sock := r.resume("k", seen)
+		time.Sleep(100 * time.Millisecond)
+		if m := r.mustPush("k", "2", false); m >= seen {
+			t.Fatalf("mid %d is not below %d", m, seen)
+		}
+		time.Sleep(3 * time.Second)
+		r.mustPush("k", "3", false)
+		synctest.Wait()
+		wantBodies(t, live, "2", "1", "3")
+		wantBodies(t, sock, "3")
+	})
+}
