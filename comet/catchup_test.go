@@ -341,3 +341,36 @@ func TestResumeAheadOfWhatWaits(t *testing.T) {
 		wantBodies(t, sock, "3")
 	})
 }
+
+// What somebody else stores while a read is on its way back, and a save then tells
+// of, is read as well.
+func TestResumeReadsWhatItsFirstReadWasTooEarlyFor(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		r.store("k", 1, 1)
+		r.msgs.set(nil, hookOn("read", func() error { time.Sleep(time.Second); return nil }))
+		_, sock := r.resume("k", 0)
+		time.Sleep(100 * time.Millisecond)
+		r.store("k", 2, 2)
+		r.mustPush("k", "3", true)
+		time.Sleep(5 * time.Second)
+		wantBodies(t, sock, "1", "2", "3")
+	})
+}
+
+// Where the newest message is gone, deleted or expired, there is nothing more to
+// read.
+func TestResumeReadsOnceWhereTheNewestIsGone(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		r.store("k", 1, 2)
+		key := r.msgs.key("k")
+		key.stored = key.stored[:1]
+		var reads atomic.Int64
+		r.msgs.set(hookOn("read", func() error { reads.Add(1); return nil }), nil)
+		_, sock := r.resume("k", 0)
+		time.Sleep(5 * time.Second)
+		wantBodies(t, sock, "1")
+		if n := reads.Load(); n != 1 {
+			t.Errorf("%d reads, want 1", n)
+		}
+	})
+}
