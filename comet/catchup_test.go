@@ -374,3 +374,26 @@ func TestResumeReadsOnceWhereTheNewestIsGone(t *testing.T) {
 		}
 	})
 }
+
+// A stored message with a mid far ahead of the clock never goes to a socket, and
+// a gap does not name it.
+func TestResumeSendsNoForeignMid(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		mids := r.store("k", 1, 3)
+		key := r.msgs.key("k")
+		far := mid.Of(time.Now().Add(2 * time.Hour))
+		key.stored = append(key.stored, peer.Stored{Msg: []byte(`"far"`), Mid: far, ExpireAt: 1 << 40})
+		_, sock := r.resume("k", mids[0])
+		synctest.Wait()
+		wantBodies(t, sock, "2", "3")
+		r.mustPush("k", "4", true)
+		synctest.Wait()
+		wantBodies(t, sock, "2", "3", "4")
+		key.stored, key.trimmed = key.stored[3:4], mids[2]
+		_, late := r.resume("k", mids[0])
+		synctest.Wait()
+		if got := gapsOf(late.messages(t)); !slices.Equal(got, []wire.Gap{{From: mids[0]}}) || len(late.messages(t)) != 1 {
+			t.Errorf("told %v, want from %d to nothing", got, mids[0])
+		}
+	})
+}
