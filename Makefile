@@ -23,9 +23,9 @@ test: ## run everything: -race, real servers, fuzz targets and benchmarks in bri
 fuzz: ## fuzz each target for FUZZTIME (default 1m)
 	scripts/fuzz.sh $(or $(FUZZTIME),1m)
 
-chaos: ## break a real cluster for DURATION (60s), by SEED, at RATE pushes a second (60); PLAN=kills counts; RACE=0 is faster
+chaos: ## break a real cluster for DURATION (60s), by SEED, at RATE pushes a second (60); PLAN is mixed, failover or kills; RACE=0 is faster
 	$(GO) test $(if $(filter 0,$(RACE)),,-race) -count=1 -timeout 0 -v -run '^TestChaos$$' ./internal/chaos -args -duration=$(or $(DURATION),60s) \
-		-seed=$(or $(SEED),0) -rate=$(or $(RATE),60) -plan=$(or $(PLAN),mixed) $(if $(filter 0,$(RACE)),-norace)
+		-seed=$(or $(SEED),0) -rate=$(or $(RATE),60) -plan=$(or $(PLAN),mixed) -scale=$(or $(SCALE),100) $(if $(filter 0,$(RACE)),-norace)
 
 mutants: ## break the code on purpose, one way at a time (scripts/mutants), and see make chaos find each
 	scripts/mutants.sh

@@ -20,7 +20,7 @@ var (
 	rate     = flag.Int("rate", 60, "pushes a second")
 	crowd    = flag.Int("crowd", 150, "sockets that never read, at times")
 	noRace   = flag.Bool("norace", false, "build the daemons without the race detector")
-	plan     = flag.String("plan", "mixed", "mixed: all faults, for -duration; kills: a count of kills, restarts, expiries, comets added and removed")
+	plan     = flag.String("plan", "mixed", "mixed: all faults, for -duration; failover: the same, with one Redis that has a replica and Sentinels; kills: a count of kills, restarts, expiries, comets added and removed")
 	scale    = flag.Int("scale", 100, "per cent of the counts of -plan=kills")
 	history  = flag.String("history", "", "file that keeps the history")
 	judged   = flag.String("judge", "", "a history to judge again, instead of a run")
@@ -53,7 +53,7 @@ func TestChaos(t *testing.T) {
 			}
 		})
 	}
-	c := start(t, testenv.Build{Tags: "chaos", NoRace: *noRace})
+	c := start(t, testenv.Build{Tags: "chaos", NoRace: *noRace}, *plan == "failover")
 	rec, err := NewRecorder(path)
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +65,10 @@ func TestChaos(t *testing.T) {
 	begun := time.Now()
 	r.breakAndHeal(bouts)
 	took := time.Since(begun)
-	r.hang(c.redis[opt.seed%2])
+	if len(c.redis) > 1 {
+		r.hang(c.redis[opt.seed%2])
+	}
+	r.join()
 	loaded := time.Since(begun)
 	r.end()
 	c.end()
@@ -82,12 +85,12 @@ func TestChaos(t *testing.T) {
 func (r *run) bouts(plan string, d time.Duration) []Bout {
 	all := r.troubles()
 	switch plan {
-	case "mixed":
+	case "mixed", "failover":
 		return Plan(r.opt.seed, d, all)
 	case "kills":
 		return PlanSeries(r.opt.seed, r.series(all))
 	}
-	r.t.Fatalf("-plan=%s: want mixed or kills", plan)
+	r.t.Fatalf("-plan=%s: want mixed, failover or kills", plan)
 	return nil
 }
 

@@ -43,6 +43,7 @@ type Client struct {
 
 	mu      sync.Mutex
 	counter int64 // the largest mid seen
+	link    link  // the newest; nil: there was none yet
 }
 
 // link is a connection that a comet has accepted, on either transport.
@@ -76,6 +77,16 @@ func (c *Client) Counter() int64 {
 	return c.counter
 }
 
+// HangUp ends the connection, if there is one. The client comes back.
+func (c *Client) HangUp() {
+	c.mu.Lock()
+	l := c.link
+	c.mu.Unlock()
+	if l != nil {
+		l.Close()
+	}
+}
+
 // session connects once and returns when the connection is over.
 func (c *Client) session(ctx context.Context) {
 	addr, err := c.ask(ctx)
@@ -90,6 +101,9 @@ func (c *Client) session(ctx context.Context) {
 	if err != nil {
 		return
 	}
+	c.mu.Lock()
+	c.link = l
+	c.mu.Unlock()
 	socket := c.Rec.Next(Open)
 	c.Rec.Add(Event{Kind: Open, Client: c.ID, Socket: socket, Key: c.Key, Took: took, Resume: c.Resume, Mid: max(0, after), Note: c.kind() + " " + addr})
 	life, end := context.WithCancel(ctx)

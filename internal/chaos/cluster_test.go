@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -47,7 +48,9 @@ type cluster struct {
 	disk    string                       // a file system that holds its data; "": none could be mounted
 	daemons []string                     // in the order in which they start
 	webs    []Web
-	single  []Web // that of gopush standalone
+	single  []Web                           // that of gopush standalone
+	pair    map[string]*testenv.RedisServer // instead of redis: two of which Sentinels make one the master
+	watch   []*testenv.Sentinel
 	zk      *testenv.ZooKeeperServer
 
 	mu   sync.Mutex
@@ -55,7 +58,7 @@ type cluster struct {
 }
 
 // start starts a cluster and waits until it is ready.
-func start(t *testing.T, build testenv.Build) *cluster {
+func start(t *testing.T, build testenv.Build, failover bool) *cluster {
 	t.Helper()
 	build.Binaries(t) // -short skips here
 	c := &cluster{
@@ -66,10 +69,27 @@ func start(t *testing.T, build testenv.Build) *cluster {
 	c.servers["zookeeper"] = c.zk.Process
 	shards := make(map[string]any)
 	for i := range 2 {
+		if failover {
+			break
+		}
 		r := testenv.Redis(t)
 		name := fmt.Sprintf("redis%d", i+1)
 		c.redis, c.servers[name] = append(c.redis, name), r.Process
 		shards[fmt.Sprintf(`redis.source."shard%d:1"`, i+1)] = "tcp@" + r.Addr()
+	}
+	if failover {
+		first := testenv.Redis(t)
+		c.pair = map[string]*testenv.RedisServer{"redis1": first, "redis2": first.Replica()}
+		for name, r := range c.pair {
+			c.servers[name] = r.Process
+		}
+		c.watch = testenv.Sentinels(t, first, 3, 1)
+		var addrs []string
+		for _, s := range c.watch {
+			addrs = append(addrs, s.Addr())
+		}
+		shards[`redis.source."shard1:1"`] = "sentinel@" + strings.Join(addrs, ",") + "/" + testenv.MasterName
+		shards["redis.durability"] = "replica"
 	}
 	t.Cleanup(c.searchOutput)
 	for range 2 {
@@ -211,14 +231,16 @@ func (c *cluster) launch(name string) {
 	c.servers[name].Launch()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	maps.DeleteFunc(c.pids, func(_ int, of string) bool { return of == name })
 	c.pids[c.servers[name].Pid()] = name
 }
 
 // who returns the daemon that has made conn.
 func (c *cluster) who(conn net.Conn) string {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return testenv.SocketOwner(conn, c.pids)
+	pids := maps.Clone(c.pids)
+	c.mu.Unlock()
+	return testenv.SocketOwner(conn, pids)
 }
 
 // ready waits until all daemons are ready.
@@ -233,6 +255,28 @@ func (c *cluster) ready() {
 		}
 		c.servers[name].WaitReady()
 	}
+}
+
+// master returns the name of the Redis that most Sentinels call the master.
+func (c *cluster) master() (string, error) {
+	votes := make(map[string]int)
+	for _, s := range c.watch {
+		addr, err := s.Master()
+		if err != nil {
+			return "", err
+		}
+		for name, r := range c.pair {
+			if r.Addr() == addr {
+				votes[name]++
+			}
+		}
+	}
+	for name, n := range votes {
+		if n > len(c.watch)/2 {
+			return name, nil
+		}
+	}
+	return "", fmt.Errorf("the Sentinels do not agree on a master: %v", votes)
 }
 
 // stop asks a daemon to end, which it does cleanly whatever is broken around it.

@@ -19,7 +19,7 @@ const (
 	rowKill      = "comet kill -9"
 	rowFreeze    = "comet frozen 3 s; until it is given up, 60 s at most"
 	rowMessage   = "message kill -9 in mid-save"
-	rowRedis     = "Redis hung; killed"
+	rowRedis     = "Redis hung; killed; failed over"
 	rowZooKeeper = "ZooKeeper down; hung; wiped"
 	rowExpire    = "sessions expire, all at once"
 	rowCut       = "web ↔ comet, comet ↔ message, any ↔ ZooKeeper cut, one way or both"
@@ -28,10 +28,11 @@ const (
 	rowDisk      = "disk full (embedded)"
 	rowFiles     = "file descriptors run out"
 	rowSlow      = "slow or stalled clients"
+	rowTurn      = "kill -9 of daemons in turn (PLAN=kills)"
 	rowOthers    = "besides: web, message, standalone killed, frozen, stopped"
 )
 
-var rows = []string{rowKill, rowFreeze, rowMessage, rowRedis, rowZooKeeper, rowExpire, rowCut, rowRing, rowClock, rowDisk, rowFiles, rowSlow, rowOthers}
+var rows = []string{rowKill, rowFreeze, rowMessage, rowRedis, rowZooKeeper, rowExpire, rowCut, rowRing, rowClock, rowDisk, rowFiles, rowSlow, rowOthers, rowTurn}
 
 // The ways in which a connection is cut. In one way what is said does not
 // arrive, and neither end is told.
@@ -142,8 +143,6 @@ func (r *run) troubles() []Trouble {
 			},
 			Heal: launch,
 		}),
-		short(Trouble{Row: rowRedis, Name: "freeze", Targets: c.redis, Begin: pause, Heal: resume}),
-		short(Trouble{Row: rowRedis, Name: "kill", Targets: c.redis, Begin: kill, Heal: launch}),
 		{Row: rowZooKeeper, Name: "kill", Targets: []string{"zookeeper"}, Least: time.Second / 2, Most: 20 * time.Second, Begin: kill, Heal: launch},
 		{ // all it knew is gone, and what it says is younger than what they know
 			Row: rowZooKeeper, Name: "wipe", Targets: []string{"zookeeper"}, Least: 6 * time.Second, Most: 12 * time.Second,
@@ -222,6 +221,14 @@ func (r *run) troubles() []Trouble {
 		short(Trouble{Row: rowOthers, Name: "freeze", Targets: services, Begin: pause, Heal: resume}),
 		short(Trouble{Row: rowOthers, Name: "stop", Targets: services, Begin: stop, Heal: restart}),
 	}
+	if c.pair == nil {
+		all = append(all,
+			short(Trouble{Row: rowRedis, Name: "freeze", Targets: c.redis, Begin: pause, Heal: resume}),
+			short(Trouble{Row: rowRedis, Name: "kill", Targets: c.redis, Begin: kill, Heal: launch}),
+		)
+	} else {
+		all = append(all, r.failover())
+	}
 	if c.disk != "" {
 		all = append(all, short(Trouble{
 			Row: rowDisk, Name: "full", Targets: []string{"disk of " + c.alone},
@@ -229,6 +236,41 @@ func (r *run) troubles() []Trouble {
 		}))
 	}
 	return all
+}
+
+// failover takes the master away until the Sentinels have made the other one the
+// master, and then brings it back as its replica.
+func (r *run) failover() Trouble {
+	c, lost := r.c, ""
+	return Trouble{
+		Row: rowRedis, Name: "fail over", Targets: []string{"redis"}, Ways: []string{"kill", "freeze"}, Least: 6 * time.Second, Most: 12 * time.Second,
+		Begin: func(_, way string) {
+			testenv.Eventually(r.t, time.Minute, func() (err error) {
+				lost, err = c.master()
+				return err
+			})
+			if way == "kill" {
+				c.servers[lost].Kill()
+			} else {
+				c.servers[lost].Pause()
+			}
+		},
+		Heal: func(_, way string) {
+			testenv.Eventually(r.t, time.Minute, func() error {
+				now, err := c.master()
+				if err == nil && now == lost {
+					err = fmt.Errorf("%s is gone, and still the master", lost)
+				}
+				return err
+			})
+			if way == "kill" {
+				c.launch(lost)
+			} else {
+				c.servers[lost].Resume()
+			}
+			testenv.Eventually(r.t, time.Minute, c.pair[lost].Follows)
+		},
+	}
 }
 
 // series are the troubles of -plan=kills: 200 kills in turn, 50 restarts of
@@ -239,6 +281,7 @@ func (r *run) series(all []Trouble) []Series {
 	for _, t := range all {
 		switch {
 		case t.Row == rowKill && t.Name == "kill":
+			t.Row = rowTurn
 			t.Targets, t.Most = without(r.c.daemons, r.c.guest), 3*time.Second
 			series = append(series, Series{t, part(200), time.Second})
 		case t.Row == rowZooKeeper && t.Name == "kill":

@@ -26,13 +26,14 @@ const (
 	keyCap    = testStore * 2 / 3 // pushes to a key
 	hotKeys   = 2                 // at a time
 	hotCap    = 5 * testStore     // pushes to one of them
-	longAway  = 8 * time.Second   // of the clients of hot keys
+	longAway  = 40 * time.Second  // of the clients of hot keys, at most: what they miss may be pushed out
 	outlasts  = 6 * 3600          // seconds
 	catchUp   = 3 * time.Minute   // for the clients of an old key, whatever happens meanwhile
 	auditStep = time.Second       // between two fetches of all of a key
 	hangCalm  = 3 * time.Second   // before and after a store hangs alone
 	hangTime  = beatPatience + 4*time.Second
-	again     = 300 * time.Millisecond // until what is not done yet is tried again
+	comeBack  = 1200 * time.Millisecond // for everybody to do so, and to be on his way at any time
+	again     = 300 * time.Millisecond  // until what is not done yet is tried again
 )
 
 // run is a cluster under load.
@@ -286,6 +287,36 @@ func (r *run) hang(name string) {
 	r.c.servers[name].Resume()
 	r.rec.Add(Event{Kind: Hang})
 	time.Sleep(hangCalm)
+}
+
+// join has the guest join, with nothing else broken, while everybody hangs up and
+// comes back again and again: some are on their way when the ring changes. Who is
+// left behind where his key lived will not get the last message of it.
+func (r *run) join() {
+	r.t.Helper()
+	c := r.c
+	c.ready()
+	if c.servers[c.guest].Running() {
+		r.t.Fatalf("%s is there already", c.guest)
+	}
+	r.t.Logf("          %s joins alone, and everybody comes back", c.guest)
+	r.rec.Add(Event{Kind: Fault, Note: c.guest + " joins alone, and everybody comes back"})
+	c.launch(c.guest)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		defer cancel()
+		c.servers[c.guest].WaitReady()
+	}()
+	for pause(ctx, comeBack) {
+		s := r.sites[0]
+		s.mu.Lock()
+		for _, c := range s.crews {
+			for _, cl := range c.clients {
+				cl.HangUp()
+			}
+		}
+		s.mu.Unlock()
+	}
 }
 
 // end waits until the healed cluster does its work for everybody again, has

@@ -28,6 +28,7 @@ type Pusher struct {
 
 	wg   sync.WaitGroup
 	busy chan struct{} // holds one for each push under way
+	calm int           // pushes since the last burst
 }
 
 const (
@@ -61,6 +62,7 @@ func (p *Pusher) Run(ctx context.Context) {
 
 // next decides what is pushed next.
 func (p *Pusher) next() []func() {
+	p.calm++
 	web := p.web()
 	one := func(expire int, body string) []func() {
 		keys := []string{p.Pool.Pick(p.Rand, 1)}
@@ -78,14 +80,17 @@ func (p *Pusher) next() []func() {
 	case n < 85:
 		keys, body := p.some(), p.body("many")
 		return []func(){func() { p.push(web, keys, p.Expire, body, "") }}
-	case n < 98: // a caller that wants it once, and to know
+	case n < 90: // a caller that wants it once, and to know
 		keys, body := []string{p.Pool.Pick(p.Rand, 1)}, p.body("named")
-		if n < 88 {
+		if n < 87 {
 			keys = p.some()
 		}
 		again, rnd := p.Rand.IntN(5) == 0, rand.New(rand.NewPCG(p.Rand.Uint64(), 0))
 		return []func(){func() { p.insist(rnd, keys, body, again) }}
+	case p.calm < p.Rate: // the hot keys get a burst a second, whatever the rate
+		return one(p.Expire, p.body("one"))
 	default:
+		p.calm = 0
 		var all []func()
 		key := p.Hot.Pick(p.Rand, burst)
 		for range burst {

@@ -17,14 +17,21 @@ type TCPProxy struct {
 	wg           sync.WaitGroup
 
 	mu       sync.Mutex
-	listener net.Listener        // nil while refusing
-	conns    map[net.Conn]string // both ends of every connection, and who made it
+	listener net.Listener         // nil while refusing
+	conns    map[net.Conn]*caller // both ends of every connection, and who made it
 	delay    time.Duration
 	up, down bool // directions that are held
 	who      func(client net.Conn) string
 	from     map[string]broken // by who made the connection
 	changed  chan struct{}     // closed and replaced when a direction is let go or a cut is made
 	closed   bool
+}
+
+// caller is who made a connection, which is found out where it matters.
+type caller struct {
+	conn  net.Conn
+	asked bool
+	name  string
 }
 
 // broken is what is wrong with the connections of one client.
@@ -35,7 +42,7 @@ func Proxy(t testing.TB, target string) *TCPProxy {
 	t.Helper()
 	p := &TCPProxy{
 		t: t, addr: FreeAddr(t), target: target,
-		conns: make(map[net.Conn]string), from: make(map[string]broken), changed: make(chan struct{}),
+		conns: make(map[net.Conn]*caller), from: make(map[string]broken), changed: make(chan struct{}),
 	}
 	p.Accept()
 	t.Cleanup(func() {
@@ -111,13 +118,34 @@ func (p *TCPProxy) Know(who func(client net.Conn) string) {
 	p.who = who
 }
 
+// of returns who made a connection. To find out takes a while, so it is asked only
+// while something is broken for somebody. p.mu is held.
+func (p *TCPProxy) of(c *caller) string {
+	if !c.asked && p.who != nil && len(p.from) > 0 {
+		c.asked, c.name = true, p.who(c.conn)
+	}
+	return c.name
+}
+
+// change changes what is wrong with the connections of one client. p.mu is held.
+func (p *TCPProxy) change(who string, b broken) {
+	if b == (broken{}) {
+		delete(p.from, who)
+	} else {
+		p.from[who] = b
+	}
+	for _, c := range p.conns {
+		p.of(c)
+	}
+}
+
 // HoldFrom is Hold for the connections of one client.
 func (p *TCPProxy) HoldFrom(who string, up, down bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := p.from[who]
 	b.up, b.down = up, down
-	p.from[who] = b
+	p.change(who, b)
 	p.wake()
 }
 
@@ -128,9 +156,9 @@ func (p *TCPProxy) RefuseFrom(who string) {
 	defer p.mu.Unlock()
 	b := p.from[who]
 	b.refused = true
-	p.from[who] = b
+	p.change(who, b)
 	for c, of := range p.conns {
-		if of == who {
+		if of.name == who {
 			c.Close()
 		}
 	}
@@ -143,7 +171,7 @@ func (p *TCPProxy) AcceptFrom(who string) {
 	defer p.mu.Unlock()
 	b := p.from[who]
 	b.refused = false
-	p.from[who] = b
+	p.change(who, b)
 }
 
 // Delay makes every piece of data wait for d, in either direction.
@@ -173,19 +201,14 @@ func (p *TCPProxy) accept(l net.Listener) {
 // either ends.
 func (p *TCPProxy) serve(client net.Conn) {
 	defer client.Close()
-	p.mu.Lock()
-	ask, who := p.who, ""
-	p.mu.Unlock()
-	if ask != nil {
-		who = ask(client)
-	}
 	server, err := net.DialTimeout("tcp", p.target, 5*time.Second)
 	if err != nil {
 		return // the client sees its connection closed
 	}
 	defer server.Close()
 	p.mu.Lock()
-	if p.listener == nil || p.from[who].refused { // Refuse came in between
+	who := &caller{conn: client}
+	if p.listener == nil || p.from[p.of(who)].refused { // Refuse came in between
 		p.mu.Unlock()
 		return
 	}
@@ -193,8 +216,8 @@ func (p *TCPProxy) serve(client net.Conn) {
 	p.mu.Unlock()
 
 	var both sync.WaitGroup
-	both.Go(func() { p.carry(server, client, func() bool { return p.up || p.from[who].up }) })
-	both.Go(func() { p.carry(client, server, func() bool { return p.down || p.from[who].down }) })
+	both.Go(func() { p.carry(server, client, func() bool { return p.up || p.from[who.name].up }) })
+	both.Go(func() { p.carry(client, server, func() bool { return p.down || p.from[who.name].down }) })
 	both.Wait()
 
 	p.mu.Lock()

@@ -155,10 +155,15 @@ func TestProxyPassesTheEndOn(t *testing.T) {
 // TestProxyBreaksForOneClient tells two clients apart by who owns their ends.
 func TestProxyBreaksForOneClient(t *testing.T) {
 	p := Proxy(t, echo(t))
-	first := dial(t, p.Addr()) // before anybody asks: nobody's
+	first := dial(t, p.Addr())
 	first.send("a\n")
 	first.want("a\n")
-	p.Know(func(client net.Conn) string { return SocketOwner(client, map[int]string{os.Getpid(): "me", 1: "init"}) })
+	p.Know(func(client net.Conn) string {
+		if client.RemoteAddr().String() == first.conn.LocalAddr().String() {
+			return SocketOwner(client, map[int]string{os.Getpid(): "another"})
+		}
+		return SocketOwner(client, map[int]string{os.Getpid(): "me", 1: "init"})
+	})
 	c := dial(t, p.Addr())
 	c.send("a\n")
 	c.want("a\n")

@@ -51,6 +51,17 @@ func (r *RedisServer) Replica(args ...string) *RedisServer {
 	return Redis(r.t, append([]string{"--replicaof", host, port}, args...)...)
 }
 
+// Follows returns nil when the server is a replica that has all its master has.
+func (r *RedisServer) Follows() error {
+	about, err := askAll(r.addr, "INFO replication\r\n")
+	for _, want := range []string{"role:slave", "master_link_status:up", "master_sync_in_progress:0"} {
+		if err == nil && !strings.Contains(about, want+"\r") {
+			err = fmt.Errorf("redis %s: want %s", r.addr, want)
+		}
+	}
+	return err
+}
+
 // Addr returns host:port.
 func (r *RedisServer) Addr() string { return r.addr }
 

@@ -23,6 +23,19 @@ type Sentinel struct {
 // Addr returns host:port.
 func (s *Sentinel) Addr() string { return s.addr }
 
+// Master returns host:port of the master that the sentinel knows.
+func (s *Sentinel) Master() (string, error) {
+	answer, err := askAll(s.addr, "SENTINEL GET-MASTER-ADDR-BY-NAME "+MasterName+"\r\n")
+	f := strings.Split(answer, "\r\n") // *2 $n host $n port
+	if err == nil && len(f) < 5 {
+		err = fmt.Errorf("sentinel %s names no master: %q", s.addr, answer)
+	}
+	if err != nil {
+		return "", err
+	}
+	return net.JoinHostPort(f[2], f[4]), nil
+}
+
 // Sentinels starts n sentinels that watch master, and returns when they know of
 // each other and of its replicas, so that they can put one in its place. They
 // take a server for dead that does not answer for two seconds.
