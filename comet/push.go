@@ -105,6 +105,21 @@ func (s *Server) push(ctx context.Context, pushes []peer.Push) []peer.PushResult
 	return c.results
 }
 
+// pushLate answers for pushes that were read when their callers had given up, as
+// those are which wait for a comet that is frozen. They have heard that nothing is
+// promised, or the message was stored another way: it must not be stored again.
+func (s *Server) pushLate(pushes []peer.Push) []peer.PushResult {
+	var results []peer.PushResult
+	for _, p := range pushes {
+		for range p.Keys {
+			results = append(results, peer.PushResult{Code: peer.Failed})
+		}
+	}
+	s.stats.pushes.Add(int64(len(results)))
+	s.stats.late.Add(int64(len(results)))
+	return results
+}
+
 // await returns when each of items, which are c's, has its answer. What has none
 // when c's time is over fails.
 func (s *Server) await(c *call, items []push, keys []string) {

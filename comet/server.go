@@ -88,6 +88,7 @@ type Server struct {
 	called    atomic.Bool        // by a web, since followPeers last looked
 	alone     atomic.Bool        // nobody is there: no key is ours
 	stats     counters
+	waits     peer.Waits // of pushes
 	greeting  greetings
 	sockets   sync.WaitGroup // goroutines of clients
 	tasks     sync.WaitGroup // calls to other comets that nobody waits for

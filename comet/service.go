@@ -19,7 +19,12 @@ type Service struct{ s *Server }
 // Push pushes to the keys of one or more messages and answers for each.
 func (v *Service) Push(args *peer.PushArgs, reply *peer.PushReply) (err error) {
 	defer rpcnet.Recover("CometRPC.Push", &err)
-	ctx, cancel := v.within(args.Budget)
+	left, inTime := v.s.waits.Left(args.Sent, args.Budget)
+	if !inTime {
+		reply.Results = v.s.pushLate(args.Pushes)
+		return nil
+	}
+	ctx, cancel := v.within(left)
 	defer cancel()
 	reply.Results = v.s.push(ctx, args.Pushes)
 	return nil

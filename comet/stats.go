@@ -40,6 +40,7 @@ type counters struct {
 	pushes    atomic.Int64 // keys pushed to, with or without an expiry
 	saved     atomic.Int64 // of those, stored
 	failed    atomic.Int64 // of those, not surely done
+	late      atomic.Int64 // pushes that were read too late to be done
 	delivered atomic.Int64 // frames handed to a session
 	dropped   atomic.Int64 // messages without an expiry that a full queue dropped
 	fills     atomic.Int64 // times something in between was fetched
@@ -83,6 +84,7 @@ type Stat struct {
 	Pushes    int64            `json:"pushes"`
 	Saved     int64            `json:"saved"`
 	Failed    int64            `json:"failed"`
+	Late      int64            `json:"late"`
 	Delivered int64            `json:"delivered"`
 	Dropped   int64            `json:"dropped"`
 	Fills     int64            `json:"fills"`
@@ -94,7 +96,7 @@ func (c *counters) stat() Stat {
 	s := Stat{
 		TCP: c.sessions[overTCP].Load(), WS: c.sessions[overWebSocket].Load(),
 		Accepts: make(map[string]int64), Refused: make(map[string]int64), Ended: make(map[string]int64),
-		Resumed: c.resumed.Load(), Gaps: c.gaps.Load(), Beats: c.beats.Load(), Pushes: c.pushes.Load(), Saved: c.saved.Load(), Failed: c.failed.Load(),
+		Resumed: c.resumed.Load(), Gaps: c.gaps.Load(), Beats: c.beats.Load(), Pushes: c.pushes.Load(), Saved: c.saved.Load(), Failed: c.failed.Load(), Late: c.late.Load(),
 		Delivered: c.delivered.Load(), Dropped: c.dropped.Load(), Fills: c.fills.Load(), Queued: c.queued.Load(),
 	}
 	for i := range c.accepts {

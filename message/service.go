@@ -35,6 +35,7 @@ type Service struct {
 	view    func() peer.ViewReply // nil: this daemon sees no ring
 	clock   Clock                 // nil: nobody knows whether now is right
 	pepper  atomic.Pointer[config.Secret]
+	waits   peer.Waits // of saves
 }
 
 // open returns the context of one call: the caller's budget, but not more than
@@ -46,9 +47,16 @@ func (s *Service) open(budget int64) (context.Context, context.CancelFunc) {
 // Save keeps messages and answers for each with the mid that it got.
 func (s *Service) Save(args *peer.SaveArgs, reply *peer.SaveReply) (err error) {
 	defer rpcnet.Recover("MessageRPC.Save", &err)
-	ctx, cancel := s.open(args.Budget)
-	defer cancel()
 	reply.Results = make([]peer.SaveResult, len(args.Items))
+	left, inTime := s.waits.Left(args.Sent, args.Budget)
+	if !inTime { // its caller has gone to another daemon, or given up
+		for i := range reply.Results {
+			reply.Results[i].Code = peer.Failed
+		}
+		return nil
+	}
+	ctx, cancel := s.open(left)
+	defer cancel()
 	items := make([]item, 0, len(args.Items))
 	index := make([]int, 0, len(args.Items)) // of items in args.Items
 	for i, it := range args.Items {

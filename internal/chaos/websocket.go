@@ -30,6 +30,10 @@ func openWebSocket(conn net.Conn, key string, old bool, after int64) (link, erro
 		return nil, fmt.Errorf("upgrade: %w", err)
 	}
 	res.Body.Close()
+	// The handshake has taken the connection's deadline off.
+	if err := ws.SetReadDeadline(time.Now().Add(dialTimeout)); err != nil {
+		return nil, err
+	}
 	switch _, text, err := ws.ReadMessage(); {
 	case err != nil:
 		return nil, err

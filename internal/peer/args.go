@@ -74,6 +74,7 @@ type (
 	PushArgs struct {
 		Pushes []Push
 		Budget int64
+		Sent   Sent // when, by the caller
 	}
 	// Push is one message for one or more keys of one comet.
 	Push struct {
@@ -97,6 +98,7 @@ type (
 		Bodies []json.RawMessage // canonical; shared by items
 		Items  []SaveItem
 		Budget int64
+		Sent   Sent
 	}
 	// SaveItem is one message for one key.
 	SaveItem struct {

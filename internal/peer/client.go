@@ -42,10 +42,13 @@ func Within(ctx context.Context, budget int64, most time.Duration) (context.Cont
 }
 
 // Comet calls one comet.
-type Comet struct{ c Caller }
+type Comet struct {
+	c      Caller
+	sender sender
+}
 
 // NewComet returns a client for the comet at the other end of c.
-func NewComet(c Caller) *Comet { return &Comet{c} }
+func NewComet(c Caller) *Comet { return &Comet{c, newSender()} }
 
 // Addr returns the host:port of the comet's RPC.
 func (c *Comet) Addr() string { return c.c.Addr() }
@@ -54,7 +57,7 @@ func (c *Comet) Addr() string { return c.c.Addr() }
 // push, in their order. An error means that none of them was surely done.
 func (c *Comet) Push(ctx context.Context, pushes []Push) ([]PushResult, error) {
 	var reply PushReply
-	err := call(ctx, c.c, "CometRPC.Push", &PushArgs{Pushes: pushes, Budget: budget(ctx)}, &reply)
+	err := call(ctx, c.c, "CometRPC.Push", &PushArgs{Pushes: pushes, Budget: budget(ctx), Sent: c.sender.stamp()}, &reply)
 	if isOld(err) {
 		return pushOld(ctx, c.c, pushes)
 	}
@@ -138,15 +141,18 @@ func (c *Comet) Ping(ctx context.Context) error {
 }
 
 // Message calls one message daemon.
-type Message struct{ c Caller }
+type Message struct {
+	c      Caller
+	sender sender
+}
 
 // NewMessage returns a client for the message daemon at the other end of c.
-func NewMessage(c Caller) *Message { return &Message{c} }
+func NewMessage(c Caller) *Message { return &Message{c, newSender()} }
 
 // Save stores the items of args and answers for each, in their order. An error
 // means that none of them was surely stored. args.Budget is set from ctx.
 func (m *Message) Save(ctx context.Context, args SaveArgs) (SaveReply, error) {
-	args.Budget = budget(ctx)
+	args.Budget, args.Sent = budget(ctx), m.sender.stamp()
 	var reply SaveReply
 	err := call(ctx, m.c, "MessageRPC.Save", &args, &reply)
 	if isOld(err) {
