@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -41,6 +42,8 @@ type Client struct {
 	Valve     *Valve        // nil: it always reads
 	Rec       *Recorder
 
+	settled atomic.Bool // it stays from now on
+
 	mu      sync.Mutex
 	counter int64 // the largest mid seen
 	link    link  // the newest; nil: there was none yet
@@ -66,9 +69,16 @@ var (
 func (c *Client) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		c.session(ctx)
-		pause(ctx, leastPause+rand.N(mostPause-leastPause+c.Away))
+		away := c.Away
+		if c.settled.Load() {
+			away = 0
+		}
+		pause(ctx, leastPause+rand.N(mostPause-leastPause+away))
 	}
 }
+
+// Settle has the client hang up no more by itself, nor stay away, once it is back.
+func (c *Client) Settle() { c.settled.Store(true) }
 
 // Counter returns the largest mid that the client has taken.
 func (c *Client) Counter() int64 {
@@ -107,7 +117,7 @@ func (c *Client) session(ctx context.Context) {
 	socket := c.Rec.Next(Open)
 	c.Rec.Add(Event{Kind: Open, Client: c.ID, Socket: socket, Key: c.Key, Took: took, Resume: c.Resume, Mid: max(0, after), Note: c.kind() + " " + addr})
 	life, end := context.WithCancel(ctx)
-	if c.Cut > 0 {
+	if c.Cut > 0 && !c.settled.Load() {
 		life, end = context.WithTimeout(ctx, c.Cut/2+rand.N(c.Cut))
 	}
 	var wg sync.WaitGroup

@@ -148,6 +148,9 @@ func (s *site) old(key string) {
 	c := s.crews[key]
 	c.old = true
 	s.mu.Unlock()
+	for _, cl := range c.clients { // or it takes luck to find all of them in time
+		cl.Settle()
+	}
 	s.ending.Go(func() {
 		if err := s.windUp(key, c); err != nil {
 			s.t.Error(err)
