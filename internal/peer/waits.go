@@ -34,11 +34,11 @@ func (s sender) stamp() Sent { return Sent{s.by, time.Since(s.born).Milliseconds
 type Waits struct {
 	mu   sync.Mutex
 	born time.Time
-	from map[int64]*pace
+	from map[int64]*route
 }
 
-// pace is what is known of one sender's calls, in milliseconds of our clock.
-type pace struct {
+// route is what is known of one sender's calls, in milliseconds of our clock.
+type route struct {
 	ahead int64 // our clock less the sender's, in the fastest call
 	at    int64 // when that was
 	late  int64 // since when every call is late; 0: not every one
@@ -65,14 +65,14 @@ func (w *Waits) Left(s Sent, budget int64) (int64, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.from == nil {
-		w.born, w.from = time.Now(), make(map[int64]*pace)
+		w.born, w.from = time.Now(), make(map[int64]*route)
 	}
 	now := time.Since(w.born).Milliseconds()
 	ahead := now - s.At
 	p := w.from[s.By]
 	if p == nil {
 		w.makeRoom()
-		w.from[s.By] = &pace{ahead: ahead, at: now, last: now}
+		w.from[s.By] = &route{ahead: ahead, at: now, last: now}
 		return budget, true
 	}
 	quiet := now - p.last
@@ -101,7 +101,7 @@ func (w *Waits) makeRoom() {
 		return
 	}
 	var oldest int64
-	var first *pace
+	var first *route
 	for by, p := range w.from {
 		if first == nil || p.last < first.last {
 			oldest, first = by, p
