@@ -45,7 +45,7 @@ func (p *Pusher) Run(ctx context.Context) {
 	defer p.wg.Wait()
 	next := time.Now()
 	for pause(ctx, time.Until(next)) {
-		pushes := p.next()
+		pushes := p.next(ctx)
 		for _, push := range pushes {
 			p.busy <- struct{}{}
 			p.wg.Go(func() {
@@ -61,7 +61,7 @@ func (p *Pusher) Run(ctx context.Context) {
 }
 
 // next decides what is pushed next.
-func (p *Pusher) next() []func() {
+func (p *Pusher) next(ctx context.Context) []func() {
 	p.calm++
 	web := p.web()
 	one := func(expire int, body string) []func() {
@@ -86,7 +86,7 @@ func (p *Pusher) next() []func() {
 			keys = p.some()
 		}
 		again, rnd := p.Rand.IntN(5) == 0, rand.New(rand.NewPCG(p.Rand.Uint64(), 0))
-		return []func(){func() { p.insist(rnd, keys, body, again) }}
+		return []func(){func() { p.insist(ctx, rnd, keys, body, again) }}
 	case p.calm < p.Rate: // the hot keys get a burst a second, whatever the rate
 		return one(p.Expire, p.body("one"))
 	default:
@@ -103,7 +103,7 @@ func (p *Pusher) next() []func() {
 
 // insist pushes until it is acknowledged, or it has tried often enough, and then,
 // where it is to, again.
-func (p *Pusher) insist(rnd *rand.Rand, keys []string, body string, again bool) {
+func (p *Pusher) insist(ctx context.Context, rnd *rand.Rand, keys []string, body string, again bool) {
 	id := fmt.Sprintf("named %d", p.Rec.Next("id"))
 	for range mostTry {
 		if p.push(p.Webs[rnd.IntN(len(p.Webs))], keys, p.Expire, body, id) {
@@ -112,7 +112,9 @@ func (p *Pusher) insist(rnd *rand.Rand, keys []string, body string, again bool) 
 			}
 			again = false
 		}
-		time.Sleep(time.Duration(rnd.IntN(500)) * time.Millisecond) // a caller's own pace
+		if !pause(ctx, time.Duration(rnd.IntN(500))*time.Millisecond) { // a caller's own pace
+			return
+		}
 	}
 }
 
@@ -148,7 +150,7 @@ func (p *Pusher) push(web Web, keys []string, expire int, body, id string) bool 
 	if len(keys) > 1 {
 		many, err := json.Marshal(map[string]string{"m": body, "k": strings.Join(keys, ",")})
 		if err != nil {
-			panic(err) // a map of strings always marshals
+			panic("chaos: a map of strings does not marshal: " + err.Error())
 		}
 		target, sent = fmt.Sprintf("/1/admin/push/mprivate?expire=%d", expire), string(many)
 	}
